@@ -1,0 +1,75 @@
+/* activation.c: f(z) and the product with f'(z), elementwise; softmax, which is not elementwise, lives in loss.c.
+ *
+ * f' is taken from the output a = f(z): sigmoid a (1 - a), tanh 1 - a^2, relu and leaky_relu by the sign of a, which is
+ * that of z because leaky_relu's slope is not negative.
+ */
+#include "../kernels.h"
+#include "../simd.h"
+#include "../simd_math.h"
+#include "names.h"
+
+/* Applies one expression to whole vectors and to the last, partial one. */
+#define OVER(n, x, expression)                                        \
+    do {                                                              \
+        int64_t i = 0;                                                \
+        for (; i + W <= (n); i += W) {                                \
+            vec v = load((x) + i);                                    \
+            store((x) + i, (expression));                             \
+        }                                                             \
+        if (i < (n)) {                                                \
+            const mask lanes = first_lanes((n) - i);                  \
+            vec v = load_masked(lanes, (x) + i);                      \
+            store_masked(lanes, (x) + i, (expression));               \
+        }                                                             \
+    } while (0)
+
+void NN_FN(activate)(int activation, double alpha_, int64_t n, void *z) {
+    real *x = z;
+    const vec zero = broadcast(0), one = broadcast(1), alpha = broadcast((real)alpha_);
+    switch (activation) {
+    case NN_STEP: OVER(n, x, blend(vless(v, zero), zero, v - v + one)); break; /* v - v: NaN stays NaN */
+    case NN_SIGMOID: OVER(n, x, vsigmoid(v)); break;
+    case NN_TANH: OVER(n, x, vtanh(v)); break;
+    case NN_RELU: OVER(n, x, blend(vless(v, zero), zero, v)); break; /* NaN is not less than 0 and stays */
+    case NN_LEAKY_RELU: OVER(n, x, blend(vless(zero, v), v, alpha * v)); break;
+    default: break;
+    }
+}
+
+#define OVER2(n, a, d, expression)                                    \
+    do {                                                              \
+        int64_t i = 0;                                                \
+        for (; i + W <= (n); i += W) {                                \
+            vec u = load((a) + i), v = load((d) + i);                 \
+            store((d) + i, (expression));                             \
+        }                                                             \
+        if (i < (n)) {                                                \
+            const mask lanes = first_lanes((n) - i);                  \
+            vec u = load_masked(lanes, (a) + i), v = load_masked(lanes, (d) + i); \
+            store_masked(lanes, (d) + i, (expression));               \
+        }                                                             \
+    } while (0)
+
+void NN_FN(scale_by_derivative)(int activation, double alpha_, int64_t n, const void *a_, void *d_) {
+    const real *a = a_;
+    real *d = d_;
+    const vec zero = broadcast(0), one = broadcast(1), alpha = broadcast((real)alpha_);
+    switch (activation) {
+    case NN_STEP: OVER2(n, a, d, u * zero + v * zero); break;
+    case NN_SIGMOID: OVER2(n, a, d, v * (u * (one - u))); break;
+    case NN_TANH: OVER2(n, a, d, v * (one - u * u)); break;
+    case NN_RELU: OVER2(n, a, d, blend(vless(zero, u), v, zero)); break;
+    case NN_LEAKY_RELU: OVER2(n, a, d, blend(vless(zero, u), v, alpha * v)); break;
+    default: break;
+    }
+}
+
+void NN_FN(elementary)(int function, int64_t n, void *x_) {
+    real *x = x_;
+    switch (function) {
+    case 0: OVER(n, x, vexp(v)); break;
+    case 1: OVER(n, x, vlog(v)); break;
+    case 2: OVER(n, x, vlog1p(v)); break;
+    default: break;
+    }
+}

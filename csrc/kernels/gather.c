@@ -1,0 +1,51 @@
+/* gather.c: rows of the caller's arrays into panels and back, looking for NaN and infinity on the way. */
+#include "../kernels.h"
+#include "../simd.h"
+#include "names.h"
+
+/* x - x is 0 for a finite x and NaN otherwise, so that a sum of such differences tells whether all were finite */
+static int is_zero(vec differences) { return lane_sum(differences) == 0; }
+
+int64_t NN_FN(gather)(const nn_gather *g, int64_t r0, int64_t r1) {
+    const int64_t whole = g->n / W, rest = g->n % W;
+    const mask lanes = first_lanes(rest);
+    for (int64_t r = r0; r < r1; r++) {
+        const int64_t source = g->order ? (int64_t)g->order[g->first + r] : g->first + r;
+        const real *x = (const real *)g->x + source * g->stride;
+        real *row = (real *)g->panels + r * NR;
+        vec check = broadcast(0);
+        for (int64_t v = 0; v < whole; v++) {
+            vec a = load(x + v * W);
+            check = check + (a - a);
+            store(row + (v / 2) * g->panel_rows * NR + (v % 2) * W, a);
+        }
+        if (rest) {
+            vec a = load_masked(lanes, x + whole * W);
+            check = check + (a - a);
+            store(row + (whole / 2) * g->panel_rows * NR + (whole % 2) * W, a);
+        }
+        if (!is_zero(check)) return r;
+    }
+    return -1;
+}
+
+void NN_FN(scatter)(const nn_scatter *s, int64_t r0, int64_t r1) {
+    const int64_t whole = s->n / W, rest = s->n % W;
+    const mask lanes = first_lanes(rest);
+    for (int64_t r = r0; r < r1; r++) {
+        const int64_t target = s->order ? (int64_t)s->order[s->first + r] : s->first + r;
+        real *y = (real *)s->y + target * s->stride;
+        const real *row = (const real *)s->panels + r * NR;
+        for (int64_t v = 0; v < whole; v++) store(y + v * W, load(row + (v / 2) * s->panel_rows * NR + (v % 2) * W));
+        if (rest) store_masked(lanes, y + whole * W, load(row + (whole / 2) * s->panel_rows * NR + (whole % 2) * W));
+    }
+}
+
+int NN_FN(finite)(int64_t n, const void *x_) {
+    const real *x = x_;
+    vec check = broadcast(0);
+    int64_t i = 0;
+    for (; i + W <= n; i += W) check = check + (load(x + i) - load(x + i));
+    vec a = load_masked(first_lanes(n - i), x + i);
+    return is_zero(check + (a - a));
+}

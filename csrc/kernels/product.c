@@ -1,0 +1,118 @@
+/* product.c: the two products that go row by row through a layer.
+ *
+ * forward:   out[r, j] = f(bias[j] + sum_k a[r, k] w[k, j])
+ * backward:  out[r, j] = f'(outputs[r, j]) * sum_k d[r, k] wt[k, j]
+ *
+ * The micro-kernel keeps a tile of mr rows by one or two vectors of columns in registers and walks k: two loads of w,
+ * mr broadcasts of a, 2 mr multiply-adds. Each element is one chain of multiply-adds in the order of k whatever the tile,
+ * so edge tiles and main tiles round alike and the split of rows over threads does not show in the result.
+ */
+#include "../kernels.h"
+#include "../simd.h"
+#include "names.h"
+#include "tile.h"
+
+typedef struct tile {
+    const real *a;       /* first row of the tile in panel 0 */
+    int64_t a_panel;     /* reals from panel to panel */
+    int64_t k;
+    const real *w;       /* first row of the panel */
+    const real *bias;    /* NULL: start from zero */
+    real *out;
+    const real *outputs; /* backward only */
+    int activation;
+    double alpha;
+} tile;
+
+/* What the common activations need is done in registers; the others go over the stored tile, which is in L1. */
+static void finish_forward(const tile *t, int mr, int nv) {
+    for (int i = 0; i < mr; i++) NN_FN(activate)(t->activation, t->alpha, nv * W, t->out + i * NR);
+}
+static void finish_backward(const tile *t, int mr, int nv) {
+    for (int i = 0; i < mr; i++)
+        NN_FN(scale_by_derivative)(t->activation, t->alpha, nv * W, t->outputs + i * NR, t->out + i * NR);
+}
+
+INLINE void product_tile(const int mr, const int nv, const tile *t) {
+    vec sum[MOST_ROWS][2];
+    for (int v = 0; v < nv; v++) {
+        vec start = t->bias ? load(t->bias + v * W) : broadcast(0);
+        UNROLL for (int i = 0; i < mr; i++) sum[i][v] = start;
+    }
+    const real *a = t->a, *w = t->w;
+    for (int64_t left = t->k; left > 0; left -= NR, a += t->a_panel) {
+        const int64_t columns = left < NR ? left : NR;
+        for (int64_t k = 0; k < columns; k++, w += nv * W) {
+            vec w0 = load(w), w1 = nv == 2 ? load(w + W) : w0;
+            UNROLL for (int i = 0; i < mr; i++) {
+                vec x = broadcast(a[i * NR + k]);
+                sum[i][0] = fma_(x, w0, sum[i][0]);
+                if (nv == 2) sum[i][1] = fma_(x, w1, sum[i][1]);
+            }
+        }
+    }
+    real *out = t->out;
+    const real *outputs = t->outputs;
+    const int activation = t->activation;
+    if (!outputs && activation == NN_RELU) {
+        UNROLL for (int i = 0; i < mr; i++)
+            for (int v = 0; v < nv; v++) /* NaN is not less than 0 and stays */
+                store(out + i * NR + v * W, blend(vless(sum[i][v], broadcast(0)), broadcast(0), sum[i][v]));
+    } else if (outputs && activation == NN_RELU) {
+        UNROLL for (int i = 0; i < mr; i++)
+            for (int v = 0; v < nv; v++)
+                store(out + i * NR + v * W, blend(vless(broadcast(0), load(outputs + i * NR + v * W)), sum[i][v], broadcast(0)));
+    } else {
+        UNROLL for (int i = 0; i < mr; i++)
+            for (int v = 0; v < nv; v++) store(out + i * NR + v * W, sum[i][v]);
+        if (activation == NN_IDENTITY) return;
+        if (outputs)
+            finish_backward(t, mr, nv);
+        else
+            finish_forward(t, mr, nv);
+    }
+}
+
+typedef void (*tile_kernel)(const tile *);
+#define DEFINE_TILE(mr, nv) \
+    static void product_##mr##_##nv(const tile *t) { product_tile(mr, nv, t); }
+FOR_ROWS_TWO(DEFINE_TILE)
+FOR_ROWS_ONE(DEFINE_TILE)
+#define NAME_TILE(mr, nv) product_##mr##_##nv,
+static const tile_kernel two_vectors[] = {FOR_ROWS_TWO(NAME_TILE)};
+static const tile_kernel one_vector[] = {FOR_ROWS_ONE(NAME_TILE)};
+
+static void product(const nn_product *p, int64_t r0, int64_t r1, int has_bias, const real *outputs) {
+    tile t = {.a_panel = p->a_rows * NR, .k = p->k, .activation = p->activation, .alpha = p->alpha};
+    for (int64_t j = 0; j < p->n; j += NR) {
+        const int nv = p->n - j > W ? 2 : 1;
+        const tile_kernel *kernels = nv == 2 ? two_vectors : one_vector;
+        t.w = (const real *)p->w + j * p->w_rows; /* all panels before this one are NR wide */
+        t.bias = has_bias ? t.w + p->k * nv * W : NULL;
+        real *out = (real *)p->out + j * p->out_rows;
+        const int64_t most = nv == 2 ? MOST_ROWS_TWO : MOST_ROWS_ONE;
+        for (int64_t r = r0, tiles = (r1 - r0 + most - 1) / most; tiles; tiles--) {
+            const int64_t mr = (r1 - r + tiles - 1) / tiles; /* even tiles rather than a thin last one */
+            t.a = (const real *)p->a + r * NR;
+            t.out = out + r * NR;
+            t.outputs = outputs ? outputs + j * p->out_rows + r * NR : NULL;
+            kernels[mr - 1](&t);
+            r += mr;
+        }
+    }
+}
+
+void NN_FN(forward)(const nn_product *p, int64_t r0, int64_t r1) { product(p, r0, r1, 1, NULL); }
+void NN_FN(backward)(const nn_product *p, int64_t r0, int64_t r1) { product(p, r0, r1, 0, p->outputs); }
+
+/* As many independent chains as hide the latency of a multiply-add, nothing but registers: the limit of this core. */
+double NN_FN(fma_peak)(int64_t rounds) {
+    vec sum[12], x = broadcast((real)0.999), y = broadcast((real)1e-3);
+    UNROLL for (int i = 0; i < 12; i++) sum[i] = broadcast((real)i);
+    for (int64_t r = 0; r < rounds; r++) {
+        UNROLL for (int i = 0; i < 12; i++) sum[i] = fma_(sum[i], x, y);
+    }
+    vec total = broadcast(0);
+    for (int i = 0; i < 12; i++) total = total + sum[i];
+    return lane_sum(total) < 0 ? 0.0 : (double)rounds * 12 * W * 2; /* uses the sums, or they would not be computed */
+}

@@ -1,0 +1,107 @@
+/* nncore.h: the C API of the core, which knows nothing of Python.
+ *
+ * A network is compiled once into a PLAN: layer descriptors over one aligned parameter buffer, one buffer per optimizer
+ * slot and a workspace sized for the batch. The one primitive is nn_run: steps first_step .. first_step + n_steps - 1 of
+ * a JOB (shuffle, gather, forward, loss, backward, update), with nothing allocated on the way.
+ *
+ * The result does not depend on the number of threads: every sum has an order that follows from shape, type and ISA.
+ * Sizes are numbers of elements unless a name says bytes. Functions return nn_status where they can fail.
+ */
+#ifndef NNCORE_H
+#define NNCORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { NN_F32, NN_F64 } nn_dtype;
+typedef enum { NN_IDENTITY, NN_STEP, NN_SIGMOID, NN_TANH, NN_RELU, NN_LEAKY_RELU, NN_SOFTMAX } nn_activation;
+typedef enum { NN_MSE, NN_BCE, NN_CROSS_ENTROPY } nn_loss;
+typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
+typedef enum { NN_OK, NN_BAD_X, NN_BAD_Y, NN_DIVERGED, NN_NO_MEMORY, NN_BAD_SIZE } nn_status;
+
+/* ---- dispatch.c: which ISA. nn_select is called once, when the module loads. */
+int nn_select(const char *forced, const char **message); /* forced: NULL or a name. 0, or -1 and why */
+const char *nn_isa(void);
+const char *nn_isas_available(int i); /* i = 0, 1, ...; NULL at the end */
+
+/* ---- threads.c */
+typedef void (*nn_task)(void *context, int thread, int n_threads);
+void nn_parallel(int n_threads, nn_task task, void *context); /* runs task on up to n_threads threads, waits for them */
+void nn_barrier(int thread, int n_threads);                   /* inside a task: all threads meet */
+int nn_max_threads(void);                                     /* default or set; at least 1 */
+void nn_set_max_threads(int n);
+int nn_forced_threads(void);                                  /* tests: exactly so many, 0 for no such order */
+void nn_force_threads(int n);
+int nn_thread_log(int i);                                     /* tests: i-th team size since nn_force_threads; 0 at the end */
+const char *nn_openmp(void);
+int nn_choose_threads(double flops, double bytes, int limit); /* cost model: how many are worth it */
+
+/* ---- random.c: Philox4x32-10 (Salmon et al., 2011); the counter is (index, stream, purpose) */
+enum { NN_PURPOSE_SHUFFLE = 1 };
+void nn_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+uint64_t nn_key(uint64_t seed, uint32_t purpose, uint64_t stream, uint64_t index);
+/* order[i]: the rows 0..n-1 by ascending Philox key, ties by row. scratch: nn_permutation_scratch(n) bytes. */
+void nn_permutation(uint64_t seed, uint64_t stream, uint32_t n, uint32_t *order, void *scratch);
+size_t nn_permutation_scratch(uint32_t n);
+
+/* ---- plan.c */
+typedef struct nn_layer {
+    int64_t n_in, n_out;
+    int activation; /* nn_activation */
+    double alpha;   /* leaky_relu's slope below 0 */
+} nn_layer;
+
+typedef struct nn_plan nn_plan;
+nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_status *status, double *bytes_needed);
+void nn_plan_free(nn_plan *plan);
+int64_t nn_plan_padded(const nn_plan *plan); /* reals in a parameter-shaped buffer */
+int nn_plan_element_size(const nn_plan *plan);
+void *nn_plan_parameters(nn_plan *plan);
+void *nn_buffer(size_t bytes); /* 64-byte aligned zeros, or NULL */
+void nn_buffer_free(void *buffer);
+/* Row-major W (n_in x n_out) and b (n_out) from or into a parameter-shaped buffer. */
+void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer);
+void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b);
+void nn_plan_refresh(nn_plan *plan); /* after the parameters were written: renews what is derived from them */
+int nn_plan_finite(const nn_plan *plan);
+
+/* ---- train.c */
+typedef struct nn_job {
+    const void *x;          /* n x n_in reals, row-major */
+    const void *y;          /* n x n_out reals, or NULL */
+    const int32_t *labels;  /* n classes, or NULL */
+    int64_t n, batch;
+    int loss;               /* nn_loss */
+    int shuffle;
+    uint64_t seed, first_epoch;
+    int optimizer, nesterov; /* nn_optimizer */
+    double momentum, beta1, beta2, epsilon, decay;
+    const double *rates;    /* learning rate of each step of the call; n_rates = 1: the same for all */
+    int64_t n_rates;
+    void *slots[2];         /* parameter-shaped buffers; NULL where the optimizer has no such slot */
+    int64_t updates;        /* updates done before the call; nn_run adds those that it does */
+    double *row_loss;       /* n: each row's loss at its latest visit */
+    void *predictions;      /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
+    int max_threads;        /* upper bound; 0: none */
+    /* results */
+    int64_t steps_done;
+    int64_t bad_row;        /* NN_BAD_X, NN_BAD_Y: the row in x or y */
+    int bad_layer;          /* NN_DIVERGED: the first layer with a non-finite output, -1 for the loss alone */
+    int threads;            /* how many ran */
+    /* owned by the job, made by nn_job_prepare */
+    uint32_t *order;
+    void *scratch;
+    uint64_t order_epoch;
+    int order_valid;
+} nn_job;
+
+nn_status nn_job_prepare(nn_job *job, double *bytes_needed);
+void nn_job_release(nn_job *job);
+nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed);
+/* The mean loss of the job's n rows and, where gradient is not NULL, its gradient: a parameter-shaped buffer. */
+nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed);
+
+/* ---- predict.c: outputs of the first n_layers layers for n rows; row-major. */
+nn_status nn_predict(nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads, double *bytes_needed);
+
+#endif

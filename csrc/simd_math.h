@@ -1,0 +1,119 @@
+/* simd_math.h: exp, log, log1p, tanh and sigmoid on vectors, without tables, branches or calls.
+ *
+ * exp:  x = n ln 2 + r, |r| <= ln 2 / 2, exp(x) = 2^n (1 + r + r^2 q(r)).
+ * log:  x = 2^n m, m in [sqrt(1/2), sqrt(2)), s = (m - 1) / (m + 1), log(m) = 2 atanh(s) = 2 s + s^3 h(s^2).
+ * tanh: with t = expm1(2 |x|), tanh|x| = t / (t + 2), which keeps the relative error small near 0 too.
+ * The polynomials q and h are least-maximum fits made for this file; their error is below a tenth of the last place.
+ * tests/test_kernels.py measures each function against float64 (or long double) and holds it to the error stated here:
+ * at most 2 ulp for exp, log, log1p, tanh and sigmoid wherever the result is a normal number. Results below the
+ * smallest normal number may be flushed to zero. NaN gives NaN everywhere.
+ */
+#ifndef NN_SIMD_MATH_H
+#define NN_SIMD_MATH_H
+
+#include "simd.h"
+
+#ifdef NN_DOUBLE
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define ROUNDER 0x1.8p52                   /* adding it rounds to a whole number, left in the low bits */
+#define LN2_HIGH 0x1.62e42fefap-1          /* 33 bits: n * LN2_HIGH is exact for |n| < 2^20 */
+#define LN2_LOW 0x1.cf79abc9e3b39p-34
+#define EXP_LOWEST (-708.4)                /* just below, results are subnormal */
+#define EXP_HIGHEST 709.79                 /* just above, results are infinite */
+#define TANH_FLAT 20.0                     /* tanh rounds to 1 from here on */
+static const real exp_q[] = {0.5, 0.16666666666666670991, 0.041666666666666669755, 0.0083333333333261351258, 0.0013888888888883748305, 0.00019841269874820625271, 0.000024801587325547741216, 2.755725540020642443e-6, 2.7557273643110295328e-7, 2.5105217004720745164e-8, 2.0914686968086877233e-9};
+static const real log_h[] = {0.66666666666666666456, 0.40000000000000912038, 0.28571428570782207716, 0.2222222239655298081, 0.18181795124476753508, 0.15386267672882225032, 0.13268026140428739298, 0.13094416666525344015};
+static const real log1p_h[] = {0.66666666666666666667, 0.39999999999999999502, 0.28571428571428821812, 0.222222222221727887, 0.18181818186880556257, 0.15384615076709172748, 0.13333345323305978498, 0.11764394102673769388, 0.10531837812039883673, 0.094571632072114846741, 0.092319442733682474862, 0.052834122281372712085, 0.14938828485979847019};
+#else
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define ROUNDER 0x1.8p23f
+#define LN2_HIGH 0x1.62e4p-1f              /* 15 bits */
+#define LN2_LOW 0x1.7f7d1cp-20f
+#define EXP_LOWEST (-87.34f)
+#define EXP_HIGHEST 88.73f
+#define TANH_FLAT 9.1f
+static const real exp_q[] = {0.500000001347f, 0.166666666816f, 0.0416664649253f, 0.00833331092548f, 0.00139336499963f, 0.000198909908247f};
+static const real log_h[] = {0.66666666552f, 0.400001239061f, 0.285505870376f, 0.233368110052f};
+static const real log1p_h[] = {0.6666666665f, 0.400000107699f, 0.285703057219f, 0.22264711209f, 0.174647024654f, 0.207876168557f};
+#endif
+#define TERMS(c) ((int)(sizeof(c) / sizeof((c)[0])))
+
+/* c[0] + c[1] x + ... by Horner's rule */
+INLINE vec polynomial(const int terms, const real *c, vec x) {
+    vec y = broadcast(c[terms - 1]);
+    UNROLL for (int i = terms - 2; i >= 0; i--) y = fma_(y, x, broadcast(c[i]));
+    return y;
+}
+
+/* 2^n for whole n with a normal result */
+INLINE vec power_of_two(ivec n) { return as_real((n + EXPONENT_BIAS) << MANTISSA_BITS); }
+
+/* x = n ln 2 + r; returns r, |r| <= ln 2 / 2 */
+INLINE vec reduce_exp(vec x, ivec *n) {
+    vec shifted = fma_(x, broadcast((real)1.4426950408889634074), broadcast(ROUNDER));
+    *n = as_bits(shifted) - as_bits(broadcast(ROUNDER));
+    vec whole = shifted - broadcast(ROUNDER);
+    vec r = fma_(whole, broadcast(-LN2_HIGH), x);
+    return fma_(whole, broadcast(-LN2_LOW), r);
+}
+
+/* exp(r) - 1 for |r| <= ln 2 / 2 */
+INLINE vec expm1_reduced(vec r) {
+    vec q = polynomial(TERMS(exp_q), exp_q, r);
+    return fma_(r * r, q, r);
+}
+
+INLINE vec vexp(vec x) {
+    const vec low = broadcast(EXP_LOWEST), high = broadcast(EXP_HIGHEST);
+    vec y = blend(vless(x, low), low, x);
+    y = blend(vless(high, y), high, y);
+    ivec n;
+    vec e = expm1_reduced(reduce_exp(y, &n)) + broadcast(1);
+    ivec half = n >> 1; /* in two steps: 2^n itself overflows where n is the largest exponent plus one */
+    e = e * power_of_two(half) * power_of_two(n - half);
+    return blend(vless(x, low), broadcast(0), e);
+}
+
+INLINE vec vsigmoid(vec x) { return broadcast(1) / (broadcast(1) + vexp(-x)); }
+
+INLINE vec vtanh(vec x) {
+    const vec flat = broadcast(TANH_FLAT);
+    vec y = vabs(x);
+    y = blend(vless(flat, y), flat, y);
+    ivec n;
+    vec p = expm1_reduced(reduce_exp(y + y, &n));
+    vec scale = power_of_two(n);
+    vec t = fma_(scale, p, scale - broadcast(1));
+    return copy_sign(t / (t + broadcast(2)), x);
+}
+
+/* log(x) for x > 0; -infinity at 0, NaN below; infinity at infinity. Subnormal x count as 0. */
+INLINE vec vlog(vec x) {
+    const ivec one = as_bits(broadcast(1)), root = as_bits(broadcast((real)0.70710678118654752440));
+    ivec n = (as_bits(x) - root) >> MANTISSA_BITS; /* so that m lies in [sqrt(1/2), sqrt(2)) */
+    vec m = as_real(as_bits(x) - (n << MANTISSA_BITS));
+    (void)one;
+    vec s = (m - broadcast(1)) / (m + broadcast(1)), t = s * s;
+    vec h = polynomial(TERMS(log_h), log_h, t);
+    vec whole = __builtin_convertvector(n, vec);
+    /* the small parts first: n ln2_low + s^3 h, then 2 s, then the large n ln2_high */
+    vec y = fma_(s * t, h, whole * broadcast(LN2_LOW));
+    y = fma_(whole, broadcast(LN2_HIGH), (s + s) + y);
+    const real smallest = MANTISSA_BITS == 23 ? (real)0x1p-126 : (real)0x1p-1022;
+    const vec infinity = broadcast((real)__builtin_inf());
+    y = blend(vless(x, broadcast(smallest)), -infinity, y);
+    y = blend(vless(x, broadcast(0)), broadcast((real)__builtin_nan("")), y);
+    y = blend(vless(x, infinity), y, x); /* infinity and NaN give themselves */
+    return y;
+}
+
+/* log(1 + e) for e in [0, 1], relative error small down to e = 0 */
+INLINE vec vlog1p(vec e) {
+    vec s = e / (broadcast(2) + e), t = s * s;
+    vec h = polynomial(TERMS(log1p_h), log1p_h, t);
+    return fma_(s * t, h, s + s);
+}
+
+#endif

@@ -1,0 +1,110 @@
+"""Initial weights.
+
+Each initializer is a function of (n_in, n_out, seed, stream) that returns a float64 matrix of shape (n_in, n_out),
+drawn from the random streams: the stream's number is the layer's index, so that a layer's weights depend on the
+seed, its index and its shape alone. The network casts them to its dtype. Biases start at zero.
+
+The normal distributions are whole ones: unlike in Keras, none is truncated.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nncore import activations, checks, streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+    Initializer: TypeAlias = Callable[[int, int, int, int], NDArray[np.float64]]
+
+
+def zeros(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    """Return zeros. Units that start equal stay equal: for single layers only."""
+    return np.zeros((n_in, n_out))
+
+
+def normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    """Return normal numbers of mean 0 and standard deviation 0.05, whatever the shape."""
+    return _normal(0.05, n_in, n_out, seed, stream)
+
+
+def glorot_uniform(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    """Return numbers uniform in [-r, r), where r = sqrt(6 / (n_in + n_out)).
+
+    X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
+    return _uniform(math.sqrt(6 / (n_in + n_out)), n_in, n_out, seed, stream)
+
+
+def glorot_normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    """Return normal numbers of standard deviation sqrt(2 / (n_in + n_out)); see `glorot_uniform`."""
+    return _normal(math.sqrt(2 / (n_in + n_out)), n_in, n_out, seed, stream)
+
+
+def he_uniform(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    """Return numbers uniform in [-r, r), where r = sqrt(6 / n_in).
+
+    K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", 2015.
+    """
+    return _uniform(math.sqrt(6 / n_in), n_in, n_out, seed, stream)
+
+
+def he_normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    """Return normal numbers of standard deviation sqrt(2 / n_in); see `he_uniform`."""
+    return _normal(math.sqrt(2 / n_in), n_in, n_out, seed, stream)
+
+
+def lecun_normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    """Return normal numbers of standard deviation sqrt(1 / n_in).
+
+    Y. LeCun, L. Bottou, G. Orr, K.-R. Mueller, "Efficient BackProp", 1998.
+    """
+    return _normal(math.sqrt(1 / n_in), n_in, n_out, seed, stream)
+
+
+def _uniform(limit: float, n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    drawn = streams.uniform(seed, streams.WEIGHTS, stream, n_in * n_out)
+    return (limit * (2 * drawn - 1)).reshape(n_in, n_out)
+
+
+def _normal(deviation: float, n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    drawn = streams.normal(seed, streams.WEIGHTS, stream, n_in * n_out)
+    return (deviation * drawn).reshape(n_in, n_out)
+
+
+ALIASES: dict[str, Initializer] = {
+    f.__name__: f for f in (zeros, normal, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_normal)
+}
+
+
+def get(initializer: str | Initializer, activation: str | activations.Activation = "identity") -> Initializer:
+    """Return the initializer of that name, or the function itself.
+
+    Parameters
+    ----------
+    initializer : str or callable
+        A name, ``"auto"``, or a function of (n_in, n_out, seed, stream). ``"auto"`` is he_normal where the activation
+        is of the relu family, glorot_uniform otherwise.
+    activation : str or Activation
+        The layer's activation, which ``"auto"`` goes by.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a string nor callable.
+    ValueError
+        If there is no initializer of that name; the message lists those there are.
+    """
+    if callable(initializer):
+        return initializer
+    name = checks.one_of(initializer, "initializer", ("auto", *ALIASES))
+    if name == "auto":
+        return he_normal if activations.get(activation).name in ("relu", "leaky_relu") else glorot_uniform
+    return ALIASES[name]

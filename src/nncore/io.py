@@ -1,0 +1,204 @@
+"""Saving and loading networks: .npz files without pickle.
+
+A file is a zip of .npy arrays: ``weights.0``, ``weights.1``, ... in the order of ``get_weights``, and
+``nncore.json``, the header as bytes. The header is JSON: the format's version, dtype, layers, seed, epochs trained,
+and a CRC-32 of all of it and of the weights' bytes. Nothing in a file is executed; whatever does not fit
+the header, or takes more bytes than the file has, is refused before it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nncore import activations, checks
+from nncore.layers import Dense
+from nncore.network import Sequential
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+
+_FORMAT = 1
+_HEADER = "nncore.json"
+_MAX_HEADER_BYTES = 1 << 20
+_MAX_NPY_HEADER = 500  # NumPy writes 118 bytes; its parser is not safe from deep nesting in long ones
+
+
+def save(network: Sequential, path: str | os.PathLike[str]) -> None:
+    """Save a network: its layers, dtype, weights, seed and count of epochs; no optimizer's state.
+
+    The file is written beside `path` and then put in its place in one go: whoever reads `path` sees the old file or
+    the new one, whole.
+
+    Parameters
+    ----------
+    network : Sequential
+        What to save.
+    path : path_like
+        Where to. The name is taken as it is.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    OSError
+        If the file cannot be written.
+    """
+    if not isinstance(network, Sequential):
+        raise TypeError(f"network is of type {type(network).__name__}; expected Sequential or MLP")
+    target = _path(path)
+    with network._lock:
+        weights = network.get_weights()
+        epochs_trained = network.epochs_trained
+    header: dict[str, Any] = {
+        "format": _FORMAT,
+        "dtype": network.dtype.name,
+        "layers": [
+            {
+                "n_in": layer.n_in,
+                "n_out": layer.n_out,
+                "activation": layer.activation.name,
+                "alpha": layer.activation.alpha,
+                # A function has no name that a file could carry; what it drew is in the weights.
+                "initializer": layer.initializer if isinstance(layer.initializer, str) else "auto",
+            }
+            for layer in network.layers
+        ],
+        "seed": network.seed,
+        "epochs_trained": epochs_trained,
+    }
+    header["crc32"] = _checksum(header, weights)
+    arrays = {f"weights.{index}": array for index, array in enumerate(weights)}
+    arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+
+    temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential:
+    """Load a network that `save` wrote.
+
+    Parameters
+    ----------
+    path : path_like
+        The file.
+    backend : {"native", "numpy"}, optional
+        As for `Sequential`; the file does not say.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    OSError
+        If the file is not there or cannot be read.
+    ValueError
+        If it is not a network's file, damaged, or made to do harm.
+    """
+    source = _path(path)
+    with open(source, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                header = _read_header(archive)
+                layers = _layers(header)
+                dtype = checks.dtype(header["dtype"])
+                if sum(layer.n_parameters for layer in layers) * dtype.itemsize > os.fstat(file.fileno()).st_size:
+                    raise ValueError("the weights of its layers take more bytes than it has")
+                weights = _read_weights(archive, layers, dtype)
+            if _checksum(header, weights) != header["crc32"]:
+                raise ValueError("the checksum does not fit")
+            seed = checks.seed(header["seed"])
+            epochs_trained = checks.non_negative_int(header["epochs_trained"], "epochs_trained")
+        except MemoryError:
+            raise
+        except Exception as error:  # damage can surface anywhere in zipfile, NumPy's parser of headers, json and here
+            raise ValueError(f"{source} is not a network that nncore can load, or is damaged: {error}") from error
+    network = Sequential(layers, dtype=dtype.name, seed=seed, backend=backend)
+    try:
+        network.set_weights(weights)
+    except ValueError as error:
+        raise ValueError(f"{source} is damaged: {error}") from error
+    network._epochs_trained = epochs_trained
+    return network
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        raise TypeError(f"path is of type {type(path).__name__}; expected a string or a path object")
+    return name
+
+
+def _checksum(header: dict[str, Any], weights: list[Array]) -> int:
+    """Return the CRC-32 of the header without its own entry, and of the weights' bytes as little-endian."""
+    text = json.dumps({key: value for key, value in header.items() if key != "crc32"}, sort_keys=True)
+    crc = zlib.crc32(text.encode())
+    for array in weights:
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        crc = zlib.crc32(little.data.cast("B"), crc)
+    return crc
+
+
+def _read_header(archive: zipfile.ZipFile) -> dict[str, Any]:
+    if archive.getinfo(_HEADER + ".npy").file_size > _MAX_HEADER_BYTES:
+        raise ValueError(f"the header is larger than {_MAX_HEADER_BYTES} bytes")
+    header = json.loads(_read_array(archive, _HEADER, None, np.dtype(np.uint8)).tobytes())
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise ValueError(f"expected a header of format {_FORMAT}")
+    return header
+
+
+def _layers(header: dict[str, Any]) -> list[Dense]:
+    return [
+        Dense(
+            entry["n_in"],
+            entry["n_out"],
+            activations.LeakyReLU(entry["alpha"]) if entry["activation"] == "leaky_relu" else entry["activation"],
+            entry["initializer"],
+        )
+        for entry in header["layers"]
+    ]
+
+
+def _read_weights(archive: zipfile.ZipFile, layers: list[Dense], dtype: np.dtype[Any]) -> list[Array]:
+    shapes = [shape for layer in layers for shape in ((layer.n_in, layer.n_out), (layer.n_out,))]
+    return [_read_array(archive, f"weights.{index}", shape, dtype) for index, shape in enumerate(shapes)]
+
+
+def _read_array(
+    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None, dtype: np.dtype[Any]
+) -> Array:
+    """Read one array, whose shape and dtype must be these; None takes any length in one dimension."""
+    info = archive.getinfo(name + ".npy")
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+        raise ValueError(f"{name} is compressed")
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        found_shape, fortran, found_dtype = read(member, max_header_size=_MAX_NPY_HEADER)
+        if shape is None:
+            shape = found_shape
+        if found_dtype.newbyteorder("=") != dtype or found_shape != shape or fortran or len(shape) > 2:
+            raise ValueError(f"{name} is {found_shape} of {found_dtype}; expected {shape} of {dtype}")
+        count = 1
+        for length in shape:
+            count *= length
+        content = member.read()
+    if len(content) != count * dtype.itemsize:
+        raise ValueError(f"{name} has {len(content)} bytes; expected {count * dtype.itemsize}")
+    return np.frombuffer(content, found_dtype).reshape(shape).astype(dtype, copy=False)

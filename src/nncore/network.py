@@ -1,0 +1,491 @@
+"""Networks: layers, their weights in an engine, and all that users do with them.
+
+A network is used by one thread at a time: a lock, which the same thread may take again, makes other threads wait.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import RLock
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from nncore import checks, engines, initializers, training
+from nncore.history import History
+from nncore.layers import Dense, checked_layers, checked_pair, require_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Literal
+
+    from nncore.activations import Activation
+    from nncore.initializers import Initializer
+    from nncore.losses import Loss
+    from nncore.optimizers import Optimizer
+    from nncore.training import Metric
+
+    Array = np.ndarray[Any, Any]
+
+
+class Sequential:
+    """A network of layers, each fed by the one before it.
+
+    Parameters
+    ----------
+    layers : sequence of Dense
+        At least one; each takes as many inputs as the one before it has outputs. Softmax is for the last one only.
+    dtype : {"float32", "float64"}
+        Type of the weights and of all arithmetic.
+    seed : int, default 0
+        Key of the random streams, 0 to 2**64 - 1: initial weights, shuffles and splits follow from it.
+    backend : {"native", "numpy"}, optional
+        What computes. None goes by the environment variable ``NNCORE_BACKEND``, and without it takes the native
+        backend where it loads.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of a wrong type or out of range, or the layers do not fit each other.
+    ImportError
+        If the native backend is asked for and not there.
+    MemoryError
+        If the weights do not fit in this machine's memory.
+
+    Examples
+    --------
+    >>> net = Sequential([Dense(2, 8, "tanh"), Dense(8, 1, "sigmoid")], seed=1)
+    >>> net.predict([[0.0, 0.0]])
+    array([[0.5]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Dense],
+        *,
+        dtype: str = "float32",
+        seed: int = 0,
+        backend: str | None = None,
+    ) -> None:
+        self._layers = checked_layers(layers)
+        self._dtype = checks.dtype(dtype)
+        self._seed = checks.seed(seed)
+        self._backend = engines.choose(backend)
+        self._n_parameters = sum(layer.n_parameters for layer in self._layers)
+        self._has_step = any(layer.activation.name == "step" for layer in self._layers)
+        self._epochs_trained = 0
+        self._history: History | None = None
+        self._set_up_engine()
+        self._engine.set_weights(self._initial_weights())
+
+    def _set_up_engine(self) -> None:
+        require_memory(self._layers, self._dtype)
+        plan = [(layer.n_in, layer.n_out, layer.activation.name, layer.activation.alpha) for layer in self._layers]
+        self._engine = engines.make(plan, self._dtype, self._backend)
+        self._lock = RLock()
+
+    def _initial_weights(self) -> list[Array]:
+        arrays: list[Array] = []
+        for index, layer in enumerate(self._layers):
+            make = initializers.get(layer.initializer, layer.activation)
+            weight = np.asarray(make(layer.n_in, layer.n_out, self._seed, index))
+            arrays += checked_pair(weight, np.zeros(layer.n_out), layer, index, self._dtype)
+        return arrays
+
+    # ------------------------------------------------------------------------------------------------ what it is
+
+    @property
+    def layers(self) -> tuple[Dense, ...]:
+        """The layers."""
+        return self._layers
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the weights and of all arithmetic."""
+        return self._dtype
+
+    @property
+    def backend(self) -> str:
+        """What computes: "native" or "numpy"."""
+        return self._backend
+
+    @property
+    def seed(self) -> int:
+        """Key of the random streams."""
+        return self._seed
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return self._layers[0].n_in
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return self._layers[-1].n_out
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return self._n_parameters
+
+    @property
+    def epochs_trained(self) -> int:
+        """Epochs trained over the network's life."""
+        return self._epochs_trained
+
+    @property
+    def history(self) -> History | None:
+        """The record of the latest ``fit``; None before the first."""
+        return self._history
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self._layers))
+        return f"Sequential([{layers}], dtype={self._dtype.name!r}, seed={self._seed}, backend={self._backend!r})"
+
+    def summary(self) -> str:
+        """Return a table of the layers: their shapes, activations and numbers of parameters."""
+        head = ("layer", "shape", "activation", "parameters")
+        body = [
+            (f"{index} Dense", f"{layer.n_in} -> {layer.n_out}", repr(layer.activation), f"{layer.n_parameters:,}")
+            for index, layer in enumerate(self._layers)
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+        lines = [
+            "  ".join([*map(str.ljust, row[:3], widths), row[3].rjust(widths[3])]) for row in (head, *body)
+        ]
+        size = self._n_parameters * self._dtype.itemsize
+        total = f"{self._n_parameters:,} parameters of {self._dtype.name}, {size:,} bytes; backend {self._backend}"
+        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], total])
+
+    # ----------------------------------------------------------------------------------------------- predictions
+
+    def predict(self, X: Any) -> Array:
+        """Return the network's outputs.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_in)
+            Anything that `numpy.asarray` takes, and data frames. A C-contiguous array of the network's dtype is not
+            copied. A row with NaN gives NaN, and touches no other row.
+
+        Returns
+        -------
+        ndarray of shape (n, n_out)
+            A new array.
+
+        Raises
+        ------
+        TypeError
+            If `X` holds anything but real numbers.
+        ValueError
+            If its shape does not fit.
+        """
+        with self._lock:
+            try:
+                return self._engine.predict(X)  # type: ignore[no-any-return]
+            except (TypeError, ValueError):  # not ready for the engine: converted, or refused with the reason
+                return self._engine.predict(checks.matrix(X, "X", self.n_in, self._dtype))  # type: ignore[no-any-return]
+
+    @overload
+    def forward(self, X: Any, layers: Literal[False] = False) -> Array: ...
+
+    @overload
+    def forward(self, X: Any, layers: Literal[True]) -> list[Array]: ...
+
+    def forward(self, X: Any, layers: bool = False) -> Array | list[Array]:
+        """Return the network's outputs, as `predict` does, or the outputs of every layer.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_in)
+            As for `predict`.
+        layers : bool, default False
+            Whether to return each layer's outputs.
+
+        Returns
+        -------
+        ndarray of shape (n, n_out), or list of one ndarray for each layer
+        """
+        if not layers:
+            return self.predict(X)
+        with self._lock:
+            return list(self._engine.forward_layers(checks.matrix(X, "X", self.n_in, self._dtype)))
+
+    def evaluate(
+        self,
+        X: Any,
+        y: Any,
+        loss: str | Loss | None = None,
+        metrics: Metric | Iterable[Metric] = (),
+    ) -> dict[str, float]:
+        """Return the loss and metrics on data.
+
+        Parameters
+        ----------
+        X, y, loss, metrics
+            As for `fit`.
+
+        Returns
+        -------
+        dict of str to float
+            "loss", and each metric by its name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or `X` or `y` is not finite.
+        """
+        with self._lock:
+            return training.evaluate(self, X, y, loss, metrics)
+
+    # -------------------------------------------------------------------------------------------------- training
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 10,
+        batch_size: int | None = 32,
+        shuffle: bool = True,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        metrics: Metric | Iterable[Metric] = (),
+        verbose: bool | int = 0,
+        seed: int | None = None,
+        threads: int | None = None,
+    ) -> History:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_in)
+            Anything that `numpy.asarray` takes, and data frames; never modified. A C-contiguous array of the network's
+            dtype is not copied.
+        y : array_like
+            Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
+            shape (n,) or (n, 1).
+        loss : str or Loss, optional
+            "mse", "bce" or "cross_entropy". None takes cross_entropy for a softmax output, bce for sigmoid, else mse.
+        optimizer : str or Optimizer, default "adam"
+            A name makes a new one with its defaults. An object keeps its state from call to call, and belongs to the
+            first network that it trains.
+        epochs : int, default 10
+            How often to go through the rows; 0 changes nothing.
+        batch_size : int, optional
+            Rows of a step; None takes all. The last step of an epoch takes what is left.
+        shuffle : bool, default True
+            Whether each epoch takes the rows in a new order, which follows from the seed and `epochs_trained`.
+        validation_data : (X, y), optional
+            Data to evaluate after each epoch.
+        validation_split : float, default 0
+            Fraction of the rows that are held out, drawn at random by the seed, and evaluated after each epoch.
+        metrics : sequence of str or callable
+            "accuracy", "mse", "mae", or functions metric(pred, target).
+        verbose : bool or int, default 0
+            Whether to print a line for each epoch.
+        seed : int, optional
+            Replaces the network's seed for the order of this call's rows.
+        threads : int, optional
+            Upper bound for the number of threads.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or `X` or `y` is not finite: the network is as it was before the call.
+        DivergenceError
+            If the loss or the weights overflow: the network is as it was at the start of that epoch.
+
+        Warns
+        -----
+        UserWarning
+            If all of y is one class.
+
+        Notes
+        -----
+        Ctrl-C raises KeyboardInterrupt between two steps; `history` has the finished epochs.
+        """
+        with self._lock:
+            return training.fit(
+                self,
+                X,
+                y,
+                loss=loss,
+                optimizer=optimizer,
+                epochs=epochs,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                metrics=metrics,
+                verbose=verbose,
+                seed=seed,
+                threads=threads,
+            )
+
+    def train_step(self, X: Any, y: Any, optimizer: str | Optimizer, loss: str | Loss | None = None) -> float:
+        """Update the weights once, with all rows as one batch.
+
+        Parameters
+        ----------
+        X, y, optimizer, loss
+            As for `fit`.
+
+        Returns
+        -------
+        float
+            The mean loss before the update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or `X` or `y` is not finite.
+        DivergenceError
+            If the loss or the weights overflow. With all of these the network is as it was.
+        """
+        with self._lock:
+            return training.train_step(self, X, y, optimizer, loss)
+
+    def loss_and_gradients(self, X: Any, y: Any, loss: str | Loss | None = None) -> tuple[float, list[Array]]:
+        """Return the mean loss over all rows and its gradients.
+
+        Parameters
+        ----------
+        X, y, loss
+            As for `fit`.
+
+        Returns
+        -------
+        loss : float
+        gradients : list of ndarray
+            In the order and shapes of `get_weights`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or `X` or `y` is not finite.
+        """
+        with self._lock:
+            return training.loss_and_gradients(self, X, y, loss)
+
+    # --------------------------------------------------------------------------------------------------- weights
+
+    def get_weights(self) -> list[Array]:
+        """Return the weights, ``[W0, b0, W1, b1, ...]``, W of shape (n_in, n_out) and b of shape (n_out,).
+
+        Returns
+        -------
+        list of ndarray
+            Read-only copies, which later training leaves as they are; `set_weights` is how to change weights.
+        """
+        with self._lock:
+            arrays = list(self._engine.get_weights())
+        for array in arrays:
+            array.flags.writeable = False
+        return arrays
+
+    def set_weights(self, weights: Iterable[Any], layout: str = "in_out") -> None:
+        """Set the weights.
+
+        Parameters
+        ----------
+        weights : iterable of array_like
+            In the order of `get_weights`; copied.
+        layout : {"in_out", "out_in"}
+            Whether each W is (n_in, n_out), as for ``x @ W``, or (n_out, n_in), as for ``W @ x``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the number of arrays, a shape or a type does not fit, or a value is not finite in the network's dtype.
+        """
+        layout = checks.one_of(layout, "layout", ("in_out", "out_in"))
+        given = list(weights)
+        if len(given) != 2 * len(self._layers):
+            raise ValueError(
+                f"weights has {len(given)} arrays; this network takes {2 * len(self._layers)}, W and b of each layer"
+            )
+        arrays: list[Array] = []
+        for index, layer in enumerate(self._layers):
+            weight, bias = (checks.numeric(given[2 * index + i], f"weights[{2 * index + i}]") for i in (0, 1))
+            if layout == "out_in":
+                if weight.shape != (layer.n_out, layer.n_in):
+                    raise ValueError(
+                        f"weights[{2 * index}] has shape {weight.shape}; layer {index} takes "
+                        f"({layer.n_out}, {layer.n_in}) with layout 'out_in'"
+                    )
+                weight = weight.T
+            arrays += checked_pair(weight, bias, layer, index, self._dtype)
+        with self._lock:
+            self._engine.set_weights(arrays)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the network as an .npz file; see `nncore.io.save`."""
+        from nncore.io import save  # above this module: it makes networks
+
+        save(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies are made of; the engine's weights in place of the engine."""
+        with self._lock:
+            state = {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_lock")}
+            return {**state, "weights": self._engine.get_weights()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make a copy from what `__getstate__` gave."""
+        weights = state.pop("weights")
+        self.__dict__.update(state)
+        self._set_up_engine()
+        self._engine.set_weights(weights)
+
+
+class MLP(Sequential):
+    """A multi-layer perceptron: dense layers, one activation for the hidden ones and one for the output.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of inputs, of each hidden layer's units, and of outputs: at least two numbers.
+    activation : str or Activation, default "relu"
+        For the hidden layers.
+    output : str or Activation, default "identity"
+        For the last layer.
+    initializer : str or callable, default "auto"
+        Initial weights of every layer; see `Dense`.
+    dtype, seed, backend
+        As for `Sequential`.
+
+    Examples
+    --------
+    >>> net = MLP([64, 32, 10], activation="relu", output="softmax", seed=0)
+    >>> net.n_parameters
+    2410
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str | Activation = "relu",
+        output: str | Activation = "identity",
+        initializer: str | Initializer = "auto",
+        dtype: str = "float32",
+        seed: int = 0,
+        backend: str | None = None,
+    ) -> None:
+        if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
+            raise TypeError(f"sizes is {sizes!r}; expected a sequence of integers, such as [64, 32, 10]")
+        units = [checks.positive_int(size, f"sizes[{index}]") for index, size in enumerate(sizes)]
+        if len(units) < 2:
+            raise ValueError(f"sizes has {len(units)} numbers; expected at least 2, the inputs and the outputs")
+        chosen = [activation] * (len(units) - 2) + [output]
+        layers = [
+            Dense(n_in, n_out, which, initializer)
+            for n_in, n_out, which in zip(units[:-1], units[1:], chosen, strict=True)
+        ]
+        super().__init__(layers, dtype=dtype, seed=seed, backend=backend)

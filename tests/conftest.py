@@ -1,0 +1,49 @@
+"""What all tests share: the backends there are, and small data."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+with warnings.catch_warnings():
+    # Without the compiled core importing nncore warns; the test of that imports it in a process of its own.
+    warnings.simplefilter("ignore", RuntimeWarning)
+    import nncore  # noqa: F401
+
+
+def _has_core() -> bool:
+    try:
+        importlib.import_module("nncore._core")
+    except ImportError:
+        return False
+    return True
+
+
+HAS_CORE = _has_core()
+
+
+@pytest.fixture(params=["numpy", "native"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Name of each backend; NNCORE_REQUIRE_NATIVE=1 makes the native one's absence a failure."""
+    if request.param == "native" and not HAS_CORE:
+        if os.environ.get("NNCORE_REQUIRE_NATIVE") == "1":
+            pytest.fail("NNCORE_REQUIRE_NATIVE is 1 and nncore._core cannot be imported")
+        pytest.skip("nncore._core cannot be imported")
+    return str(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240517)
+
+
+@pytest.fixture
+def blobs(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Three classes that a small network separates: 120 rows of 5 float32 features."""
+    y = np.arange(120) % 3
+    X = rng.standard_normal((120, 5)) + 3.0 * np.eye(5)[y]
+    return X.astype(np.float32), y

@@ -1,0 +1,84 @@
+"""Tests of the initial weights: their distributions, their streams, and "auto"."""
+
+import numpy as np
+import pytest
+
+from nncore import activations, initializers, streams
+
+NAMES = ["zeros", "normal", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal"]
+N_IN, N_OUT = 300, 200
+
+DEVIATIONS = {
+    "normal": 0.05,
+    "glorot_normal": np.sqrt(2 / (N_IN + N_OUT)),
+    "he_normal": np.sqrt(2 / N_IN),
+    "lecun_normal": np.sqrt(1 / N_IN),
+}
+LIMITS = {"glorot_uniform": np.sqrt(6 / (N_IN + N_OUT)), "he_uniform": np.sqrt(6 / N_IN)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shape_dtype_and_seed(name):
+    initializer = initializers.get(name)
+    W = initializer(5, 3, 1, 0)
+    assert W.shape == (5, 3)
+    assert W.dtype == np.float64
+    np.testing.assert_array_equal(W, initializer(5, 3, 1, 0))
+    if name != "zeros":
+        assert not (initializer(5, 3, 2, 0) == W).any()
+        assert not (initializer(5, 3, 1, 1) == W).any()
+
+
+def test_zeros():
+    assert not initializers.zeros(4, 3, 0, 0).any()
+
+
+@pytest.mark.parametrize("name", DEVIATIONS)
+def test_normal_ones(name):
+    W = initializers.get(name)(N_IN, N_OUT, 11, 2)
+    expected = DEVIATIONS[name] * streams.normal(11, streams.WEIGHTS, 2, N_IN * N_OUT).reshape(N_IN, N_OUT)
+    np.testing.assert_array_equal(W, expected)
+    np.testing.assert_allclose(W.std(), DEVIATIONS[name], rtol=4 / np.sqrt(2 * W.size))
+    np.testing.assert_allclose(W.mean(), 0, atol=4 * DEVIATIONS[name] / np.sqrt(W.size))
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_uniform_ones(name):
+    W = initializers.get(name)(N_IN, N_OUT, 12, 3)
+    limit = LIMITS[name]
+    assert W.min() >= -limit
+    assert W.max() < limit
+    np.testing.assert_allclose([W.min(), W.max()], [-limit, limit], rtol=1e-3)
+    np.testing.assert_allclose(W.std(), limit / np.sqrt(3), rtol=0.02)
+    np.testing.assert_allclose(W.mean(), 0, atol=4 * limit / np.sqrt(3 * W.size))
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [
+        ("relu", initializers.he_normal),
+        ("leaky_relu", initializers.he_normal),
+        (activations.LeakyReLU(0.3), initializers.he_normal),
+        ("tanh", initializers.glorot_uniform),
+        ("sigmoid", initializers.glorot_uniform),
+        ("softmax", initializers.glorot_uniform),
+        ("identity", initializers.glorot_uniform),
+    ],
+)
+def test_auto_goes_by_the_activation(activation, expected):
+    assert initializers.get("auto", activation) is expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_get(name):
+    initializer = initializers.get(name, "relu")
+    assert initializer is getattr(initializers, name)
+    assert initializer.__name__ == name
+    assert initializers.get(initializer) is initializer
+
+
+def test_get_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="initializer is 'xavier'; expected one of 'auto', 'zeros', 'normal', 'glorot"):
+        initializers.get("xavier")
+    with pytest.raises(TypeError, match="initializer is 1, of type int; expected one of 'auto'"):
+        initializers.get(1)
