@@ -25,16 +25,20 @@ const char *nn_isa(void);
 const char *nn_isas_available(int i); /* i = 0, 1, ...; NULL at the end */
 
 /* ---- threads.c */
-typedef void (*nn_task)(void *context, int thread, int n_threads);
-void nn_parallel(int n_threads, nn_task task, void *context); /* runs task on up to n_threads threads, waits for them */
-void nn_barrier(int thread, int n_threads);                   /* inside a task: all threads meet */
+typedef struct nn_team nn_team;
+typedef void (*nn_task)(void *context, nn_team *team, int thread, int n_threads);
+int nn_parallel(int n_threads, nn_task task, void *context); /* runs task on up to n_threads threads; returns how many */
+void nn_barrier(nn_team *team);                              /* inside a task: all threads of the team meet */
 int nn_max_threads(void);                                     /* default or set; at least 1 */
 void nn_set_max_threads(int n);
 int nn_forced_threads(void);                                  /* tests: exactly so many, 0 for no such order */
 void nn_force_threads(int n);
-int nn_thread_log(int i);                                     /* tests: i-th team size since nn_force_threads; 0 at the end */
+int nn_thread_log(int i);                                     /* tests: i-th size of team seen since then; 0 at the end */
 const char *nn_openmp(void);
-int nn_choose_threads(double flops, double bytes, int limit); /* cost model: how many are worth it */
+int nn_choose_threads(double flops, int limit); /* how many threads so much work is worth; limit 0: no bound */
+
+/* ---- peak.c: multiply-adds on registers alone, in flops a second over all threads */
+double nn_peak(nn_dtype dtype, int threads, double seconds);
 
 /* ---- random.c: Philox4x32-10 (Salmon et al., 2011); the counter is (index, stream, purpose) */
 enum { NN_PURPOSE_SHUFFLE = 1 };

@@ -181,20 +181,45 @@ INLINE vec copy_sign(vec magnitude, vec signs) {
     return as_real((as_bits(magnitude) & ~sign) | (as_bits(signs) & sign));
 }
 
-/* Sum and largest of the lanes, always in the same order: halves are folded onto each other. */
-INLINE real lane_sum(vec v) {
-    real x[W];
-    memcpy(x, &v, sizeof v);
-    for (int half = W / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) x[i] += x[i + half];
-    return x[0];
-}
-INLINE real lane_max(vec v) {
-    real x[W];
-    memcpy(x, &v, sizeof v);
-    for (int half = W / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-    return x[0];
+/* FOLD(v, combine): v combined with itself turned by half the lanes, a quarter, ... until lane 0 has met all others. */
+#define TURNED(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#define FOLD_2(v, f) v = f(v, TURNED(v, 1, 0))
+#define FOLD_4(v, f) v = f(v, TURNED(v, 2, 3, 0, 1)), v = f(v, TURNED(v, 1, 0, 3, 2))
+#define FOLD_8(v, f)                                \
+    v = f(v, TURNED(v, 4, 5, 6, 7, 0, 1, 2, 3)),    \
+    v = f(v, TURNED(v, 2, 3, 0, 1, 6, 7, 4, 5)),    \
+    v = f(v, TURNED(v, 1, 0, 3, 2, 5, 4, 7, 6))
+#define FOLD_16(v, f)                                                           \
+    v = f(v, TURNED(v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)),  \
+    v = f(v, TURNED(v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)),  \
+    v = f(v, TURNED(v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)),  \
+    v = f(v, TURNED(v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14))
+#if NN_VECTOR_BYTES == 64 && !defined(NN_DOUBLE)
+#define FOLD FOLD_16
+#elif NN_VECTOR_BYTES == 64 || (NN_VECTOR_BYTES == 32 && !defined(NN_DOUBLE))
+#define FOLD FOLD_8
+#elif NN_VECTOR_BYTES == 32 || !defined(NN_DOUBLE)
+#define FOLD FOLD_4
+#else
+#define FOLD FOLD_2
+#endif
+
+/* Sum and largest of the lanes, always in the same order. */
+INLINE vec vadd(vec a, vec b) { return a + b; }
+INLINE real lane_sum(vec v) { return FOLD(v, vadd), v[0]; }
+INLINE real lane_max(vec v) { return FOLD(v, vmax), v[0]; }
+
+/* Whether any bit of any lane is set. */
+INLINE int any_bit(ivec v) {
+#if defined(NN_ISA_avx512)
+    return _mm512_test_epi64_mask((__m512i)v, (__m512i)v) != 0;
+#elif defined(NN_ISA_avx2)
+    return !_mm256_testz_si256((__m256i)v, (__m256i)v);
+#elif defined(__aarch64__)
+    return vmaxvq_u32((uint32x4_t)v) != 0;
+#else
+    return !_mm_testz_si128((__m128i)v, (__m128i)v);
+#endif
 }
 
 #endif

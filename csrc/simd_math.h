@@ -18,7 +18,7 @@
 #define EXPONENT_BIAS 1023
 #define ROUNDER 0x1.8p52                   /* adding it rounds to a whole number, left in the low bits */
 #define LN2_HIGH 0x1.62e42fefap-1          /* 33 bits: n * LN2_HIGH is exact for |n| < 2^20 */
-#define LN2_LOW 0x1.cf79abc9e3b39p-34
+#define LN2_LOW 0x1.cf79abc9e3b39p-40
 #define EXP_LOWEST (-708.4)                /* just below, results are subnormal */
 #define EXP_HIGHEST 709.79                 /* just above, results are infinite */
 #define TANH_FLAT 20.0                     /* tanh rounds to 1 from here on */
@@ -91,10 +91,9 @@ INLINE vec vtanh(vec x) {
 
 /* log(x) for x > 0; -infinity at 0, NaN below; infinity at infinity. Subnormal x count as 0. */
 INLINE vec vlog(vec x) {
-    const ivec one = as_bits(broadcast(1)), root = as_bits(broadcast((real)0.70710678118654752440));
+    const ivec root = as_bits(broadcast((real)0.70710678118654752440));
     ivec n = (as_bits(x) - root) >> MANTISSA_BITS; /* so that m lies in [sqrt(1/2), sqrt(2)) */
     vec m = as_real(as_bits(x) - (n << MANTISSA_BITS));
-    (void)one;
     vec s = (m - broadcast(1)) / (m + broadcast(1)), t = s * s;
     vec h = polynomial(TERMS(log_h), log_h, t);
     vec whole = __builtin_convertvector(n, vec);

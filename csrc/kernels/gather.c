@@ -3,8 +3,8 @@
 #include "../simd.h"
 #include "names.h"
 
-/* x - x is 0 for a finite x and NaN otherwise, so that a sum of such differences tells whether all were finite */
-static int is_zero(vec differences) { return lane_sum(differences) == 0; }
+/* No bit is set for a finite number, some are for NaN and infinity, so that these can be gathered by `or`. */
+INLINE ivec not_finite(vec a) { return as_bits(a - a); }
 
 int64_t NN_FN(gather)(const nn_gather *g, int64_t r0, int64_t r1) {
     const int64_t whole = g->n / W, rest = g->n % W;
@@ -13,18 +13,18 @@ int64_t NN_FN(gather)(const nn_gather *g, int64_t r0, int64_t r1) {
         const int64_t source = g->order ? (int64_t)g->order[g->first + r] : g->first + r;
         const real *x = (const real *)g->x + source * g->stride;
         real *row = (real *)g->panels + r * NR;
-        vec check = broadcast(0);
+        ivec bad = {0};
         for (int64_t v = 0; v < whole; v++) {
             vec a = load(x + v * W);
-            check = check + (a - a);
+            bad |= not_finite(a);
             store(row + (v / 2) * g->panel_rows * NR + (v % 2) * W, a);
         }
         if (rest) {
             vec a = load_masked(lanes, x + whole * W);
-            check = check + (a - a);
+            bad |= not_finite(a);
             store(row + (whole / 2) * g->panel_rows * NR + (whole % 2) * W, a);
         }
-        if (!is_zero(check)) return r;
+        if (any_bit(bad)) return r;
     }
     return -1;
 }
@@ -43,9 +43,9 @@ void NN_FN(scatter)(const nn_scatter *s, int64_t r0, int64_t r1) {
 
 int NN_FN(finite)(int64_t n, const void *x_) {
     const real *x = x_;
-    vec check = broadcast(0);
+    ivec bad = {0};
     int64_t i = 0;
-    for (; i + W <= n; i += W) check = check + (load(x + i) - load(x + i));
-    vec a = load_masked(first_lanes(n - i), x + i);
-    return is_zero(check + (a - a));
+    for (; i + W <= n; i += W) bad |= not_finite(load(x + i));
+    bad |= not_finite(load_masked(first_lanes(n - i), x + i));
+    return !any_bit(bad);
 }

@@ -1,7 +1,7 @@
 /* loss.c: each row's loss, and the gradient of the batch's mean loss with respect to the last pre-activations z.
  *
  * Softmax with cross_entropy and sigmoid with bce are computed from the logits:
- *   cross_entropy  L = sum_k y_k (lse(z) - z_k),         dL/dz = p sum(y) - y,   lse(z) = max z + log sum exp(z - max z)
+ *   cross_entropy  L = sum_k y_k (max z - z_k) + sum(y) log sum exp(z - max z),        dL/dz = p sum(y) - y
  *   bce            L = max(z, 0) - z y + log(1 + e^-|z|), dL/dz = p - y
  * Any other pair goes by the chain rule, dL/dz = dL/da f'(z), for softmax p * (dL/da - sum(dL/da p)):
  *   mse            L = (a - y)^2,                          dL/da = 2 (a - y)
@@ -36,11 +36,15 @@ INLINE vec inside(const row *r, int64_t v, vec x, real otherwise) {
     return v + 1 < r->vectors ? x : blend(r->last, x, broadcast(otherwise));
 }
 
-/* p = softmax(z), in place; returns the row's largest z and the sum of exp(z - largest) */
-INLINE real softmax_row(const row *r, real *largest) {
-    vec top = broadcast(LOWEST), total = broadcast(0);
+INLINE real largest_of_row(const row *r) {
+    vec top = broadcast(LOWEST);
     for (int64_t v = 0; v < r->vectors; v++) top = vmax(top, inside(r, v, load(at(r->z, r->panel, v)), LOWEST));
-    const real highest = lane_max(top);
+    return lane_max(top);
+}
+
+/* p = softmax(z), in place; returns the sum of exp(z - highest), where highest is the largest z */
+INLINE real softmax_row(const row *r, real highest) {
+    vec total = broadcast(0);
     for (int64_t v = 0; v < r->vectors; v++) {
         real *z = at(r->z, r->panel, v);
         vec e = inside(r, v, vexp(load(z) - broadcast(highest)), 0);
@@ -53,7 +57,6 @@ INLINE real softmax_row(const row *r, real *largest) {
         real *z = at(r->z, r->panel, v);
         store(z, load(z) * scale);
     }
-    *largest = highest;
     return sum;
 }
 
@@ -62,10 +65,10 @@ static row row_of(void *z, void *d, int64_t panel_rows, int64_t n) {
     return (row){z, d, panel_rows * NR, vectors, first_lanes(n - (vectors - 1) * W)};
 }
 
-void NN_FN(softmax)(void *panels, int64_t panel_rows, int64_t n, int64_t r0, int64_t r1) {
+void NN_FN(softmax)(void *panels, int64_t panel_rows, int64_t n, int64_t r0, int64_t r1, int width) {
+    (void)width; /* W; for the reference, which has none of its own */
     row r = row_of((real *)panels + r0 * NR, NULL, panel_rows, n);
-    real largest;
-    for (int64_t i = r0; i < r1; i++, r.z += NR) softmax_row(&r, &largest);
+    for (int64_t i = r0; i < r1; i++, r.z += NR) softmax_row(&r, largest_of_row(&r));
 }
 
 /* Labels become one-hot rows where the chain rule needs them */
@@ -76,19 +79,24 @@ static void one_hot(const row *r, int32_t label) {
 
 /* Row loss without its log(sum), which loss() takes for W rows at once */
 static real cross_entropy_logits(const row *r, int32_t label, real scale, real *sum, real *weight) {
-    real largest, picked = 0;
-    vec dot = broadcast(0), mass = broadcast(0);
-    if (label >= 0)
-        picked = at(r->z, r->panel, label / W)[label % W];
-    else
+    const real largest = largest_of_row(r);
+    const vec zero = broadcast(0), top = broadcast(largest);
+    real below;
+    if (label >= 0) {
+        below = largest - at(r->z, r->panel, label / W)[label % W];
+        *weight = 1;
+    } else {
+        vec dot = zero, mass = zero;
         for (int64_t v = 0; v < r->vectors; v++) {
-            vec y = inside(r, v, load(at(r->d, r->panel, v)), 0);
-            dot = fma_(y, inside(r, v, load(at(r->z, r->panel, v)), 0), dot);
+            vec y = inside(r, v, load(at(r->d, r->panel, v)), 0), under = top - load(at(r->z, r->panel, v));
+            /* where y is 0, `under` may be infinite and counts for nothing; the softmax finds a NaN there */
+            dot = fma_(y, blend(vless(zero, vabs(y)), under, zero), dot);
             mass = mass + y;
         }
-    *weight = label >= 0 ? 1 : lane_sum(mass);
-    if (label < 0) picked = lane_sum(dot);
-    *sum = softmax_row(r, &largest);
+        below = lane_sum(dot);
+        *weight = lane_sum(mass);
+    }
+    *sum = softmax_row(r, largest);
     const vec share = broadcast(scale), total = broadcast(*weight);
     for (int64_t v = 0; v < r->vectors; v++) {
         vec p = load(at(r->z, r->panel, v));
@@ -99,7 +107,7 @@ static real cross_entropy_logits(const row *r, int32_t label, real scale, real *
         real *d = at(r->d, r->panel, label / W) + label % W;
         *d = (at(r->z, r->panel, label / W)[label % W] - 1) * scale;
     }
-    return *weight * largest - picked;
+    return below;
 }
 
 static real bce_logits(const row *r, real scale) {
@@ -109,8 +117,8 @@ static real bce_logits(const row *r, real scale) {
         real *zp = at(r->z, r->panel, v), *d = at(r->d, r->panel, v);
         vec z = load(zp), y = load(d);
         vec e = vexp(-vabs(z));
-        vec positive = blend(vless(z, zero), zero, z);
-        loss = loss + inside(r, v, positive - z * y + vlog1p(e), 0);
+        vec linear = z * blend(vless(z, zero), -y, one - y); /* max(z, 0) - z y, but nothing cancels */
+        loss = loss + inside(r, v, linear + vlog1p(e), 0);
         vec p = blend(vless(z, zero), e, one) / (one + e);
         store(zp, p);
         store(d, inside(r, v, (p - y) * broadcast(scale), 0));
@@ -178,15 +186,12 @@ void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
             }
             continue;
         }
+        if (label >= 0) one_hot(&r, label);
         if (l->loss == NN_BCE && l->activation == NN_SIGMOID) {
             l->row_loss[i] = (double)bce_logits(&r, mean_scale) / (double)l->n;
             continue;
         }
-        if (label >= 0) one_hot(&r, label);
-        if (l->activation == NN_SOFTMAX) {
-            real largest;
-            softmax_row(&r, &largest);
-        }
+        if (l->activation == NN_SOFTMAX) softmax_row(&r, largest_of_row(&r));
         const real total = loss_of_outputs(&r, l->loss, l->loss == NN_CROSS_ENTROPY ? scale : mean_scale);
         l->row_loss[i] = l->loss == NN_CROSS_ENTROPY ? (double)total : (double)total / (double)l->n;
         chain_rule(&r, l->activation, l->alpha);

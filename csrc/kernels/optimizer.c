@@ -34,7 +34,8 @@ INLINE void adam(const nn_update *u, int64_t n, const real *g_, real *p_, real *
     const vec decay = broadcast((real)u->decay), b1 = broadcast((real)u->beta1), b2 = broadcast((real)u->beta2);
     const vec c1 = broadcast((real)(1 - u->beta1)), c2 = broadcast((real)(1 - u->beta2));
     const vec step = broadcast((real)-(u->rate * u->correction1)), root = broadcast((real)u->correction2);
-    const vec epsilon = broadcast((real)u->epsilon);
+    const real least = sizeof(real) == 4 ? (real)0x1p-126 : (real)0x1p-1022; /* 0 / 0 where an epsilon became 0 */
+    const vec epsilon = broadcast((real)u->epsilon > least ? (real)u->epsilon : least);
     for (int64_t i = 0; i < n; i += W) {
         vec p = load(p_ + i), g = fma_(decay, p, load(g_ + i));
         vec m = fma_(b1, load(m_ + i), c1 * g), v = fma_(b2, load(v_ + i), c2 * g * g);

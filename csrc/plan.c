@@ -1,0 +1,174 @@
+/* plan.c: the geometry of a network, its buffers, and the way from row-major matrices into panels and back. */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64 };
+static const double MOST_BYTES = 0x1p62; /* sizes are worked out in double first: no product can overflow unseen */
+
+void *nn_buffer(size_t bytes) {
+    const size_t whole = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    void *buffer = aligned_alloc(ALIGNMENT, whole ? whole : ALIGNMENT);
+    if (buffer) memset(buffer, 0, whole);
+    return buffer;
+}
+void nn_buffer_free(void *buffer) { free(buffer); }
+
+/* Makes *buffer hold at least `needed` bytes; its contents are not kept. */
+nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_needed) {
+    *bytes_needed = needed;
+    if (needed > MOST_BYTES) return NN_NO_MEMORY;
+    if (*buffer && *bytes >= (size_t)needed) return NN_OK;
+    nn_buffer_free(*buffer);
+    *buffer = nn_buffer((size_t)needed);
+    *bytes = *buffer ? (size_t)needed : 0;
+    return *buffer ? NN_OK : NN_NO_MEMORY;
+}
+
+static int64_t padded(const nn_plan *p, int64_t n) { return nn_ceil_div(n, p->vector) * p->vector; }
+
+nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_status *status, double *bytes_needed) {
+    *status = NN_NO_MEMORY;
+    *bytes_needed = sizeof(nn_plan);
+    nn_plan *p = calloc(1, sizeof *p);
+    if (!p || !(p->layers = calloc((size_t)n_layers, sizeof *p->layers))) goto fail;
+    p->dtype = dtype;
+    p->kernels = nn_kernels_for(dtype);
+    p->vector = p->kernels->width;
+    p->panel = 2 * p->vector;
+    p->size = p->kernels->element_size;
+    p->n_layers = n_layers;
+    double parameters = 0, transposed = 0;
+    for (int l = 0; l < n_layers; l++) {
+        nn_geometry *g = &p->layers[l];
+        if (layers[l].n_in < 1 || layers[l].n_out < 1 || layers[l].n_in > INT64_MAX / 4 || layers[l].n_out > INT64_MAX / 4) {
+            *status = NN_BAD_SIZE;
+            goto fail;
+        }
+        const double wide_out = (double)layers[l].n_out + (double)p->vector, wide_in = (double)layers[l].n_in + (double)p->vector;
+        *bytes_needed = (parameters + wide_out * ((double)layers[l].n_in + 1)) * (double)p->size;
+        if (*bytes_needed > MOST_BYTES || wide_in * wide_out * (double)p->size > MOST_BYTES) goto fail;
+        g->n_in = layers[l].n_in;
+        g->n_out = layers[l].n_out;
+        g->activation = layers[l].activation;
+        g->alpha = layers[l].alpha;
+        g->panels = nn_ceil_div(g->n_out, p->panel);
+        g->vectors = padded(p, g->n_out) / p->vector;
+        g->weights = p->n_parameters;
+        g->transposed = (int64_t)transposed;
+        p->n_parameters += padded(p, g->n_out) * (g->n_in + 1);
+        parameters = (double)p->n_parameters;
+        if (l) transposed += (double)padded(p, g->n_in) * (double)g->n_out;
+        p->n_vectors += (g->n_in + 1) * g->vectors;
+        p->flops_forward += 2.0 * (double)g->n_in * (double)g->n_out;
+    }
+    *bytes_needed = (parameters + transposed) * (double)p->size;
+    if (*bytes_needed > MOST_BYTES) goto fail;
+    p->parameters = nn_buffer((size_t)p->n_parameters * (size_t)p->size);
+    p->transposed = nn_buffer((size_t)transposed * (size_t)p->size);
+    if (!p->parameters || !p->transposed) goto fail;
+    *status = NN_OK;
+    return p;
+fail:
+    nn_plan_free(p);
+    return NULL;
+}
+
+static void free_workspaces(nn_plan *p) {
+    for (int i = 0; i < p->n_training; i++) {
+        nn_buffer_free(p->training[i].memory);
+        free(p->training[i].act);
+    }
+    free(p->training);
+    p->training = NULL;
+    p->n_training = 0;
+}
+
+void nn_plan_free(nn_plan *p) {
+    if (!p) return;
+    free_workspaces(p);
+    nn_buffer_free(p->parts);
+    nn_buffer_free(p->predicting);
+    nn_buffer_free(p->parameters);
+    nn_buffer_free(p->transposed);
+    free(p->layers);
+    free(p);
+}
+
+/* n workspaces of at least `rows` rows each */
+nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
+    if (p->n_training >= n && p->training[0].rows >= rows) return NN_OK;
+    free_workspaces(p);
+    const int64_t row_bytes = p->panel * p->size;
+    double panels = (double)nn_ceil_div(p->layers[0].n_in, p->panel);
+    for (int l = 0; l < p->n_layers; l++) panels += 2 * (double)p->layers[l].panels;
+    const double bytes = (double)rows * ((double)row_bytes * panels + sizeof(double)) + ALIGNMENT;
+    *bytes_needed = bytes * n;
+    if (*bytes_needed > MOST_BYTES) return NN_NO_MEMORY;
+    p->training = calloc((size_t)n, sizeof *p->training);
+    if (!p->training) return NN_NO_MEMORY;
+    for (; p->n_training < n; p->n_training++) {
+        nn_workspace *w = &p->training[p->n_training];
+        w->rows = rows;
+        w->bytes = (size_t)bytes;
+        w->memory = nn_buffer(w->bytes);
+        w->act = calloc(2 * ((size_t)p->n_layers + 1), sizeof *w->act);
+        if (!w->memory || !w->act) {
+            p->n_training++;
+            free_workspaces(p);
+            return NN_NO_MEMORY;
+        }
+        w->delta = w->act + p->n_layers + 1;
+        char *next = w->memory;
+        w->act[0] = next;
+        next += nn_ceil_div(p->layers[0].n_in, p->panel) * rows * row_bytes;
+        for (int l = 0; l < p->n_layers; l++)
+            for (int side = 0; side < 2; side++) {
+                (side ? w->delta : w->act)[l + 1] = next;
+                next += p->layers[l].panels * rows * row_bytes;
+            }
+        w->row_loss = (double *)next;
+    }
+    return NN_OK;
+}
+
+int64_t nn_plan_padded(const nn_plan *p) { return p->n_parameters; }
+int nn_plan_element_size(const nn_plan *p) { return (int)p->size; }
+void *nn_plan_parameters(nn_plan *p) { return p->parameters; }
+
+enum { PACK, UNPACK };
+
+static void move(const nn_plan *p, int layer, char *w, char *b, char *buffer, int direction) {
+    const nn_geometry *g = &p->layers[layer];
+    for (int64_t panel = 0; panel < g->panels; panel++) {
+        const int64_t first = panel * p->panel, width = nn_panel_width(p, g->n_out, panel);
+        const int64_t columns = g->n_out - first < width ? g->n_out - first : width;
+        char *rows = buffer + (g->weights + first * (g->n_in + 1)) * p->size;
+        for (int64_t k = 0; k <= g->n_in; k++, rows += width * p->size) {
+            char *outside = k < g->n_in ? w + (k * g->n_out + first) * p->size : b + first * p->size;
+            if (direction == PACK)
+                memcpy(rows, outside, (size_t)(columns * p->size));
+            else
+                memcpy(outside, rows, (size_t)(columns * p->size));
+        }
+    }
+}
+
+void nn_pack(const nn_plan *p, int layer, const void *w, const void *b, void *buffer) {
+    move(p, layer, (char *)(uintptr_t)w, (char *)(uintptr_t)b, buffer, PACK);
+}
+void nn_unpack(const nn_plan *p, int layer, const void *buffer, void *w, void *b) {
+    move(p, layer, w, b, (char *)(uintptr_t)buffer, UNPACK);
+}
+
+void nn_plan_refresh(nn_plan *p) {
+    for (int l = 1; l < p->n_layers; l++) {
+        const nn_geometry *g = &p->layers[l];
+        const nn_transpose t = {p->parameters + g->weights * p->size, g->n_in, g->n_out,
+                                p->transposed + g->transposed * p->size, (int)p->vector};
+        for (int64_t panel = 0; panel < g->panels; panel++) p->kernels->transpose(&t, panel, 0, g->n_in);
+    }
+}
+
+int nn_plan_finite(const nn_plan *p) { return p->kernels->finite(p->n_parameters, p->parameters); }

@@ -1,0 +1,52 @@
+/* plan.h: what plan.c, train.c and predict.c share: the geometry of a network over flat buffers. */
+#ifndef NN_PLAN_H
+#define NN_PLAN_H
+
+#include "kernels.h"
+
+typedef struct nn_geometry {
+    int64_t n_in, n_out;
+    int activation;
+    double alpha;
+    int64_t panels;    /* of the layer's outputs */
+    int64_t vectors;   /* vectors in a row of all its weight panels */
+    int64_t weights;   /* offset in a parameter-shaped buffer, in elements; row n_in of each panel is the bias */
+    int64_t transposed; /* offset in the transposed copy; the first layer has none */
+} nn_geometry;
+
+/* Activations and deltas of `rows` rows, in panels. act[0] are the inputs, act[l + 1] and delta[l + 1] layer l's. */
+typedef struct nn_workspace {
+    void *memory;
+    size_t bytes;
+    int64_t rows;
+    char **act, **delta;
+    double *row_loss;
+} nn_workspace;
+
+struct nn_plan {
+    nn_dtype dtype;
+    const nn_kernels *kernels;
+    int64_t vector, panel, size; /* W, 2 W, bytes in a real */
+    int n_layers;
+    nn_geometry *layers;
+    int64_t n_parameters; /* elements of a parameter-shaped buffer */
+    int64_t n_vectors;    /* sum over layers of (n_in + 1) * vectors: the unit in which updates are shared out */
+    double flops_forward; /* a row's */
+    char *parameters, *transposed;
+    nn_workspace *training; /* one, or in chunk mode one for each thread */
+    int n_training;
+    char *parts; /* chunk mode: partial gradients, parameter-shaped, one after the other */
+    size_t parts_bytes;
+    char *predicting; /* two buffers of panels for each thread */
+    size_t predicting_bytes;
+};
+
+static inline int64_t nn_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t nn_panel_width(const nn_plan *p, int64_t n, int64_t panel) {
+    return n - panel * p->panel > p->vector ? p->panel : p->vector;
+}
+
+nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed);
+nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_needed);
+
+#endif

@@ -1,0 +1,304 @@
+/* reference.c: every kernel as the formula that it computes, number by number over libm: the oracle of the kernel tests.
+ *
+ * Never optimised. Arithmetic is done in a wider type than the one that it reads and writes, so that this is the better
+ * answer of the two wherever it and a SIMD kernel differ. Compiled twice, for float and, with NN_DOUBLE, for double.
+ * It has no vector width of its own (0 in its table): the width of the layout always comes with the arguments.
+ */
+#include <float.h>
+#include <math.h>
+
+#include "kernels.h"
+
+#ifdef NN_DOUBLE
+typedef double real;
+typedef long double wide;
+#define TABLE nn_table_reference_f64
+#define SMALLEST ((wide)DBL_MIN)
+#else
+typedef float real;
+typedef double wide;
+#define TABLE nn_table_reference_f32
+#define SMALLEST ((wide)FLT_MIN)
+#endif
+/* a wide function of libm by its name for double */
+#ifdef NN_DOUBLE
+#define LIBM(name) name##l
+#else
+#define LIBM(name) name
+#endif
+
+/* ---- where an element lies; `width` is W, a panel has 2 W columns */
+
+/* columns of the panel that column j of n lies in, as weights store it */
+static int64_t panel_width(int64_t j, int64_t n, int width) {
+    const int64_t start = j / (2 * width) * (2 * width);
+    return n - start > width ? 2 * width : width;
+}
+
+/* element (r, j) of panels of activations or deltas */
+static int64_t in_panels(int64_t r, int64_t j, int64_t panel_rows, int width) {
+    const int64_t panel = j / (2 * width), column = j % (2 * width);
+    return (panel * panel_rows + r) * (2 * width) + column;
+}
+
+/* element (k, j) of weight panels with `rows` rows and n columns */
+static int64_t in_weights(int64_t k, int64_t j, int64_t rows, int64_t n, int width) {
+    const int64_t start = j / (2 * width) * (2 * width);
+    return start * rows + k * panel_width(j, n, width) + (j - start);
+}
+
+static int64_t source_row(const uint32_t *order, int64_t first, int64_t r) { return order ? order[first + r] : first + r; }
+
+/* ---- functions of one number */
+
+static wide sigmoid(wide z) { return z < 0 ? LIBM(exp)(z) / (1 + LIBM(exp)(z)) : 1 / (1 + LIBM(exp)(-z)); }
+
+static wide apply(int activation, wide alpha, wide z) {
+    switch (activation) {
+    case NN_STEP: return isnan(z) ? z : z >= 0 ? 1 : 0;
+    case NN_SIGMOID: return sigmoid(z);
+    case NN_TANH: return LIBM(tanh)(z);
+    case NN_RELU: return z < 0 ? 0 : z; /* NaN stays */
+    case NN_LEAKY_RELU: return z > 0 ? z : alpha * z;
+    default: return z; /* softmax is not elementwise: see softmax_row */
+    }
+}
+
+/* d f'(z), where a = f(z) */
+static wide times_derivative(int activation, wide alpha, wide a, wide d) {
+    switch (activation) {
+    case NN_STEP: return 0 * a + 0 * d; /* zero, but NaN stays */
+    case NN_SIGMOID: return d * (a * (1 - a));
+    case NN_TANH: return d * (1 - a * a);
+    case NN_RELU: return a > 0 ? d : 0;
+    case NN_LEAKY_RELU: return a > 0 ? d : alpha * d;
+    default: return d;
+    }
+}
+
+/* ---- rows in and out */
+
+static int64_t reference_gather(const nn_gather *g, int64_t r0, int64_t r1) {
+    for (int64_t r = r0; r < r1; r++) {
+        const real *x = (const real *)g->x + source_row(g->order, g->first, r) * g->stride;
+        int good = 1;
+        for (int64_t j = 0; j < g->n; j++) {
+            ((real *)g->panels)[in_panels(r, j, g->panel_rows, g->width)] = x[j];
+            if (!isfinite(x[j])) good = 0;
+        }
+        if (!good) return r;
+    }
+    return -1;
+}
+
+static void reference_scatter(const nn_scatter *s, int64_t r0, int64_t r1) {
+    for (int64_t r = r0; r < r1; r++) {
+        real *y = (real *)s->y + source_row(s->order, s->first, r) * s->stride;
+        for (int64_t j = 0; j < s->n; j++) y[j] = ((const real *)s->panels)[in_panels(r, j, s->panel_rows, s->width)];
+    }
+}
+
+static int reference_finite(int64_t n, const void *x) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(((const real *)x)[i])) return 0;
+    return 1;
+}
+
+/* ---- products */
+
+static void reference_forward(const nn_product *p, int64_t r0, int64_t r1) {
+    const real *a = p->a, *w = p->w;
+    real *out = p->out;
+    for (int64_t r = r0; r < r1; r++)
+        for (int64_t j = 0; j < p->n; j++) {
+            wide z = w[in_weights(p->k, j, p->w_rows, p->n, p->width)];
+            for (int64_t k = 0; k < p->k; k++)
+                z += (wide)a[in_panels(r, k, p->a_rows, p->width)] * w[in_weights(k, j, p->w_rows, p->n, p->width)];
+            out[in_panels(r, j, p->out_rows, p->width)] = (real)apply(p->activation, p->alpha, z);
+        }
+}
+
+static void reference_backward(const nn_product *p, int64_t r0, int64_t r1) {
+    const real *d = p->a, *wt = p->w, *outputs = p->outputs;
+    real *out = p->out;
+    for (int64_t r = r0; r < r1; r++)
+        for (int64_t j = 0; j < p->n; j++) {
+            const int64_t here = in_panels(r, j, p->out_rows, p->width);
+            wide sum = 0;
+            for (int64_t k = 0; k < p->k; k++)
+                sum += (wide)d[in_panels(r, k, p->a_rows, p->width)] * wt[in_weights(k, j, p->w_rows, p->n, p->width)];
+            out[here] = (real)times_derivative(p->activation, p->alpha, outputs[here], sum);
+        }
+}
+
+static void reference_outer(const nn_outer *o, int64_t panel, int64_t k0, int64_t k1, void *dst) {
+    const real *a = o->a, *d = o->d;
+    real *out = dst;
+    const int64_t j0 = panel * 2 * o->width, columns = panel_width(j0, o->n, o->width);
+    for (int64_t k = k0; k < k1; k++)
+        for (int64_t j = j0; j < j0 + columns; j++) {
+            wide sum = 0; /* and 0 where the panel has columns that the matrix has not */
+            for (int64_t r = o->r0; r < o->r1 && j < o->n; r++)
+                sum += (k < o->k ? (wide)a[in_panels(r, k, o->a_rows, o->width)] : 1) * d[in_panels(r, j, o->d_rows, o->width)];
+            out[(k - k0) * columns + (j - j0)] = (real)sum;
+        }
+}
+
+static void reference_sum_parts(int64_t n, int64_t parts, int64_t stride, const void *src, void *dst) {
+    for (int64_t i = 0; i < n; i++) {
+        wide sum = 0;
+        for (int64_t p = 0; p < parts; p++) sum += ((const real *)src)[p * stride + i];
+        ((real *)dst)[i] = (real)sum;
+    }
+}
+
+static void reference_transpose(const nn_transpose *t, int64_t panel, int64_t k0, int64_t k1) {
+    const int64_t j0 = panel * 2 * t->width, j1 = j0 + 2 * t->width < t->n ? j0 + 2 * t->width : t->n;
+    for (int64_t k = k0; k < k1; k++)
+        for (int64_t j = j0; j < j1; j++)
+            ((real *)t->wt)[in_weights(j, k, t->n, t->k, t->width)] =
+                ((const real *)t->w)[in_weights(k, j, t->k + 1, t->n, t->width)];
+}
+
+/* ---- softmax and the losses */
+
+/* p = softmax(z), in place; returns log sum exp z - max z, and max z */
+static wide softmax_row(real *z, int64_t r, int64_t n, int64_t panel_rows, int width, wide *largest) {
+    wide top = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < n; j++) top = LIBM(fmax)(top, z[in_panels(r, j, panel_rows, width)]);
+    for (int64_t j = 0; j < n; j++) sum += LIBM(exp)(z[in_panels(r, j, panel_rows, width)] - top);
+    for (int64_t j = 0; j < n; j++) {
+        real *p = &z[in_panels(r, j, panel_rows, width)];
+        *p = (real)(LIBM(exp)(*p - top) / sum);
+    }
+    *largest = top;
+    return LIBM(log)(sum);
+}
+
+static void reference_softmax(void *panels, int64_t panel_rows, int64_t n, int64_t r0, int64_t r1, int width) {
+    wide largest;
+    for (int64_t r = r0; r < r1; r++) softmax_row(panels, r, n, panel_rows, width, &largest);
+}
+
+static wide floored(wide x) { return x < SMALLEST ? SMALLEST : x; }
+
+/* Loss of one output a with target y, and its derivative with respect to a; bce and mse without their 1 / n */
+static wide loss_of(int loss, wide a, wide y) {
+    switch (loss) {
+    case NN_MSE: return (a - y) * (a - y);
+    case NN_BCE: return -(y * LIBM(log)(floored(a)) + (1 - y) * LIBM(log)(floored(1 - a)));
+    default: return -(y * LIBM(log)(floored(a)));
+    }
+}
+static wide slope_of(int loss, wide a, wide y) {
+    switch (loss) {
+    case NN_MSE: return 2 * (a - y);
+    case NN_BCE: return (1 - y) / floored(1 - a) - y / floored(a);
+    default: return -y / floored(a);
+    }
+}
+
+static void loss_row(const nn_loss_args *l, int64_t r, int32_t label) {
+    const int64_t n = l->n;
+    const wide scale = l->loss == NN_CROSS_ENTROPY ? (wide)l->scale : (wide)l->scale / (wide)n;
+    real *outputs = l->outputs, *delta = l->delta;
+#define OUTPUT(j) outputs[in_panels(r, j, l->panel_rows, l->width)]
+#define DELTA(j) delta[in_panels(r, j, l->panel_rows, l->width)]
+    if (l->labels) /* one-hot */
+        for (int64_t j = 0; j < n; j++) DELTA(j) = j == label;
+    wide total = 0;
+    if (l->loss == NN_CROSS_ENTROPY && l->activation == NN_SOFTMAX) { /* from the logits */
+        wide mass = 0, largest = -INFINITY, log_sum;
+        for (int64_t j = 0; j < n; j++) largest = LIBM(fmax)(largest, OUTPUT(j));
+        for (int64_t j = 0; j < n; j++) {
+            mass += DELTA(j);
+            if (DELTA(j) != 0 || isnan(OUTPUT(j))) total += DELTA(j) * (largest - OUTPUT(j));
+        }
+        log_sum = softmax_row(outputs, r, n, l->panel_rows, l->width, &largest);
+        total += mass * log_sum;
+        for (int64_t j = 0; j < n; j++) DELTA(j) = (real)((OUTPUT(j) * mass - DELTA(j)) * scale);
+    } else if (l->loss == NN_BCE && l->activation == NN_SIGMOID) { /* from the logits */
+        for (int64_t j = 0; j < n; j++) {
+            const wide z = OUTPUT(j), y = DELTA(j), p = sigmoid(z);
+            total += (z < 0 ? -z * y : z * (1 - y)) + LIBM(log1p)(LIBM(exp)(-LIBM(fabs)(z)));
+            OUTPUT(j) = (real)p;
+            DELTA(j) = (real)((p - y) * scale);
+        }
+        total /= (wide)n;
+    } else { /* from the outputs, by the chain rule */
+        wide largest, dot = 0;
+        if (l->activation == NN_SOFTMAX) softmax_row(outputs, r, n, l->panel_rows, l->width, &largest);
+        for (int64_t j = 0; j < n; j++) {
+            total += loss_of(l->loss, OUTPUT(j), DELTA(j));
+            dot += slope_of(l->loss, OUTPUT(j), DELTA(j)) * OUTPUT(j);
+        }
+        for (int64_t j = 0; j < n; j++) {
+            const wide slope = slope_of(l->loss, OUTPUT(j), DELTA(j));
+            const wide through = l->activation == NN_SOFTMAX ? OUTPUT(j) * (slope - dot)
+                                                             : times_derivative(l->activation, l->alpha, OUTPUT(j), slope);
+            DELTA(j) = (real)(through * scale);
+        }
+        if (l->loss != NN_CROSS_ENTROPY) total /= (wide)n;
+    }
+    l->row_loss[r] = (double)(real)total;
+#undef OUTPUT
+#undef DELTA
+}
+
+static void reference_loss(const nn_loss_args *l, int64_t r0, int64_t r1) {
+    for (int64_t r = r0; r < r1; r++) loss_row(l, r, l->labels ? l->labels[source_row(l->order, l->first, r)] : -1);
+}
+
+/* ---- one number after the other */
+
+static void reference_update(const nn_update *u, int64_t n, const void *g_, void *p_, void *s0, void *s1) {
+    real *p = p_, *first = s0, *second = s1;
+    for (int64_t i = 0; i < n; i++) {
+        const wide g = ((const real *)g_)[i] + u->decay * (wide)p[i];
+        if (u->optimizer == NN_SGD) {
+            p[i] = (real)(p[i] - u->rate * g);
+        } else if (u->optimizer == NN_MOMENTUM) {
+            const wide v = u->momentum * (wide)first[i] + g;
+            first[i] = (real)v;
+            p[i] = (real)(p[i] - u->rate * (u->nesterov ? g + u->momentum * v : v));
+        } else {
+            const wide m = u->beta1 * (wide)first[i] + (1 - (wide)u->beta1) * g;
+            const wide v = u->beta2 * (wide)second[i] + (1 - (wide)u->beta2) * g * g;
+            first[i] = (real)m;
+            second[i] = (real)v;
+            p[i] = (real)(p[i] - u->rate * u->correction1 * m / (LIBM(sqrt)(v) * u->correction2 + u->epsilon));
+        }
+    }
+}
+
+static void reference_activate(int activation, double alpha, int64_t n, void *z_) {
+    real *z = z_;
+    for (int64_t i = 0; i < n; i++) z[i] = (real)apply(activation, alpha, z[i]);
+}
+
+static void reference_scale_by_derivative(int activation, double alpha, int64_t n, const void *a, void *d_) {
+    real *d = d_;
+    for (int64_t i = 0; i < n; i++) d[i] = (real)times_derivative(activation, alpha, ((const real *)a)[i], d[i]);
+}
+
+static void reference_elementary(int function, int64_t n, void *x_) {
+    real *x = x_;
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (real)(function == 0 ? LIBM(exp)(x[i]) : function == 1 ? LIBM(log)(x[i]) : LIBM(log1p)(x[i]));
+}
+
+static double reference_fma_peak(int64_t rounds) {
+    volatile wide sum = 0;
+    for (int64_t r = 0; r < rounds; r++) sum = sum * (wide)0.999 + (wide)0.001;
+    return (double)rounds * 2;
+}
+
+extern const nn_kernels TABLE;
+const nn_kernels TABLE = {
+    .isa = "reference",
+    .width = 0,
+    .element_size = sizeof(real),
+#define NN_KERNEL(result, name, arguments) .name = reference_##name,
+#include "kernels.inc"
+#undef NN_KERNEL
+};

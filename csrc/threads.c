@@ -1,0 +1,124 @@
+/* threads.c: the only file that knows OpenMP: teams, their barrier, how many threads a piece of work is worth.
+ *
+ * One parallel region a call; inside it threads meet at a barrier of our own, which spins briefly and then yields, so
+ * that a machine with more threads than cores still gets on. Each team has its own barrier: two Python threads may
+ * train two networks at once. The region also flushes subnormals to zero in every thread, and puts the mode back.
+ * After a fork the child has lost libgomp's threads; it works on alone rather than wait for them.
+ */
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+#include "nncore.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+static unsigned flush_subnormals(void) {
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040u); /* FTZ and DAZ */
+    return mode;
+}
+static void restore_mode(unsigned mode) { _mm_setcsr(mode); }
+static void pause_briefly(void) { _mm_pause(); }
+#else
+static unsigned flush_subnormals(void) {
+    uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1u << 24)));
+    return (unsigned)mode;
+}
+static void restore_mode(unsigned mode) { __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode)); }
+static void pause_briefly(void) { __asm__ volatile("yield"); }
+#endif
+
+enum { SPINS = 4000, MOST_LOGGED = 256 };
+
+struct nn_team {
+    int n;
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_uint generation;
+};
+
+static atomic_int set_threads, forced_threads, pool_used, forked;
+static atomic_int seen[MOST_LOGGED + 1]; /* seen[n]: teams of n since nn_force_threads */
+
+static void after_fork_in_child(void) {
+    if (atomic_load(&pool_used)) atomic_store(&forked, 1);
+}
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
+void nn_barrier(nn_team *team) {
+    if (team->n == 1) return;
+    const unsigned generation = atomic_load_explicit(&team->generation, memory_order_acquire);
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == team->n) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->generation, generation + 1, memory_order_release);
+        return;
+    }
+    for (int spin = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation; spin++) {
+        if (spin < SPINS)
+            pause_briefly();
+        else
+            sched_yield();
+    }
+}
+
+static void run_one(nn_team *team, nn_task task, void *context, int thread) {
+    const unsigned mode = flush_subnormals();
+    task(context, team, thread, team->n);
+    restore_mode(mode);
+}
+
+int nn_parallel(int n_threads, nn_task task, void *context) {
+    nn_team team = {.n = 1};
+    if (n_threads > 1 && !atomic_load(&forked)) {
+        atomic_store(&pool_used, 1);
+#pragma omp parallel num_threads(n_threads)
+        {
+#pragma omp single
+            team.n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
+            run_one(&team, task, context, omp_get_thread_num());
+        }
+    } else {
+        run_one(&team, task, context, 0);
+    }
+    if (atomic_load(&forced_threads)) atomic_fetch_add(&seen[team.n < MOST_LOGGED ? team.n : MOST_LOGGED], 1);
+    return team.n;
+}
+
+int nn_max_threads(void) {
+    const int set = atomic_load(&set_threads);
+    return set ? set : omp_get_max_threads();
+}
+void nn_set_max_threads(int n) { atomic_store(&set_threads, n); }
+
+int nn_forced_threads(void) { return atomic_load(&forced_threads); }
+void nn_force_threads(int n) {
+    for (int i = 0; i <= MOST_LOGGED; i++) atomic_store(&seen[i], 0);
+    atomic_store(&forced_threads, n);
+}
+int nn_thread_log(int i) {
+    for (int n = 1; n <= MOST_LOGGED; n++)
+        if (atomic_load(&seen[n]) && i-- == 0) return n;
+    return 0;
+}
+
+const char *nn_openmp(void) {
+#if defined(__clang__)
+    return "libomp";
+#else
+    return "libgomp";
+#endif
+}
+
+/* A second thread costs two barriers a step; a thread must have work for a few times that. */
+int nn_choose_threads(double flops, int limit) {
+    const int forced = atomic_load(&forced_threads);
+    if (forced) return forced;
+    int most = nn_max_threads();
+    if (limit > 0 && limit < most) most = limit;
+    const double worth = flops / 250e3;
+    return worth < 2 ? 1 : worth < most ? (int)worth : most;
+}

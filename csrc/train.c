@@ -1,0 +1,383 @@
+/* train.c: nn_run, n steps of training, and nn_loss_and_gradient.
+ *
+ * A step has two phases with a barrier after each. What is summed, and in which order, follows from the shape and the
+ * ISA alone; threads only share out the work, so that any number of them gives the same bits.
+ *
+ *   TILES (the usual way)  1. each thread takes its rows of the batch through gather, all layers forward, the loss and
+ *                             all layers backward, without meeting the others;
+ *                          2. each thread owns a range of weight rows: their gradient over the whole batch, the
+ *                             optimizer on it while it is in cache, the transposed copy.
+ *   CHUNKS (few weights,   1. the batch is cut into chunks of CHUNK rows; a chunk's partial gradient is made while its
+ *    large batch)             rows are in cache;
+ *                          2. each thread owns a range of weight rows: the partials are added in the order of the
+ *                             chunks, then as above.
+ * Between the phases all threads see whether any met bad data or a loss that is not finite: then nobody updates, and
+ * the weights are those of the step before.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan.h"
+
+enum {
+    CHUNK = 256,               /* rows */
+    CHUNKS_MOST = 256 * 1024,  /* elements of all partial gradients */
+    BLOCK = 168,               /* rows that go through the layers together */
+    UPDATE_ROWS = 64,          /* weight rows whose gradient is in cache at a time */
+    MOST_PANEL_BYTES = 128     /* of a row of a panel */
+};
+
+typedef struct failure {
+    nn_status status;
+    int64_t row; /* position in the batch */
+} failure;
+
+static int bad_data(const failure *f) { return f->status == NN_BAD_X || f->status == NN_BAD_Y; }
+
+typedef struct run {
+    nn_plan *p;
+    nn_job *job;
+    int64_t first_step, n_steps;
+    int64_t steps_per_epoch;
+    int chunked;
+    char *gradient; /* where it is asked for rather than an update; else NULL */
+    failure *failures; /* one for each thread, of this step */
+} run;
+
+typedef struct batch {
+    int64_t first, rows; /* order[first .. first + rows) */
+    const uint32_t *order;
+    double scale; /* 1 / rows */
+} batch;
+
+/* ---- phase 1 */
+
+/* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order */
+static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1, failure *f) {
+    const nn_plan *p = c->p;
+    const nn_kernels *k = p->kernels;
+    const nn_job *job = c->job;
+    const int last = p->n_layers - 1;
+    const nn_geometry *layers = p->layers;
+    const int64_t first = b->first + offset;
+    const int width = (int)p->vector;
+    const int head = layers[last].activation;
+    const int logits = head == NN_SOFTMAX || (head == NN_SIGMOID && job->loss == NN_BCE);
+
+    nn_gather g = {job->x, layers[0].n_in, layers[0].n_in, b->order, first, w->act[0], w->rows, width};
+    int64_t bad = k->gather(&g, r0, r1);
+    if (bad >= 0) {
+        *f = (failure){NN_BAD_X, offset + bad};
+        return;
+    }
+    if (job->y) {
+        g = (nn_gather){job->y, layers[last].n_out, layers[last].n_out, b->order, first, w->delta[last + 1], w->rows, width};
+        if ((bad = k->gather(&g, r0, r1)) >= 0) {
+            *f = (failure){NN_BAD_Y, offset + bad};
+            return;
+        }
+    }
+    for (int l = 0; l <= last; l++) {
+        const nn_product forward = {.a = w->act[l], .a_rows = w->rows, .k = layers[l].n_in,
+                                    .w = p->parameters + layers[l].weights * p->size, .w_rows = layers[l].n_in + 1,
+                                    .n = layers[l].n_out, .out = w->act[l + 1], .out_rows = w->rows,
+                                    .activation = l == last && logits ? NN_IDENTITY : layers[l].activation,
+                                    .alpha = layers[l].alpha, .width = width};
+        k->forward(&forward, r0, r1);
+    }
+    const nn_loss_args loss = {job->loss, head, layers[last].alpha, w->act[last + 1], w->delta[last + 1], w->rows,
+                               layers[last].n_out, job->y ? NULL : job->labels, b->order, first, b->scale,
+                               w->row_loss, width};
+    k->loss(&loss, r0, r1);
+    for (int64_t r = r0; r < r1; r++) {
+        if (!isfinite(w->row_loss[r]) && f->status == NN_OK) *f = (failure){NN_DIVERGED, offset + r};
+        if (job->row_loss) job->row_loss[b->order ? (int64_t)b->order[first + r] : first + r] = w->row_loss[r];
+    }
+    if (job->predictions) {
+        const nn_scatter s = {w->act[last + 1], w->rows, layers[last].n_out, job->predictions, layers[last].n_out,
+                              b->order, first, width};
+        k->scatter(&s, r0, r1);
+    }
+    for (int l = last; l > 0; l--) {
+        const nn_product backward = {.a = w->delta[l + 1], .a_rows = w->rows, .k = layers[l].n_out,
+                                     .w = p->transposed + layers[l].transposed * p->size, .w_rows = layers[l].n_out,
+                                     .n = layers[l].n_in, .out = w->delta[l], .out_rows = w->rows, .outputs = w->act[l],
+                                     .activation = layers[l - 1].activation, .alpha = layers[l - 1].alpha, .width = width};
+        k->backward(&backward, r0, r1);
+    }
+}
+
+/* In blocks whose activations stay in cache from layer to layer, forward and back */
+static void rows_in_blocks(const run *c, nn_workspace *w, const batch *b, int64_t r0, int64_t r1, failure *f) {
+    for (int64_t blocks = nn_ceil_div(r1 - r0, BLOCK); blocks && !bad_data(f); blocks--) {
+        const int64_t end = r0 + nn_ceil_div(r1 - r0, blocks);
+        rows_through(c, w, b, 0, r0, end, f);
+        r0 = end;
+    }
+}
+
+static nn_outer outer_of(const nn_plan *p, const nn_workspace *w, int layer, int64_t rows) {
+    const nn_geometry *g = &p->layers[layer];
+    return (nn_outer){w->act[layer], w->rows, g->n_in, w->delta[layer + 1], w->rows, g->n_out, 0, rows, (int)p->vector};
+}
+
+static int64_t weight_offset(const nn_plan *p, int layer, int64_t panel, int64_t row) {
+    const nn_geometry *g = &p->layers[layer];
+    return g->weights + panel * p->panel * (g->n_in + 1) + row * nn_panel_width(p, g->n_out, panel);
+}
+
+static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_t chunk, failure *f) {
+    const nn_plan *p = c->p;
+    const int64_t offset = chunk * CHUNK, rows = b->rows - offset < CHUNK ? b->rows - offset : CHUNK;
+    rows_through(c, w, b, offset, 0, rows, f);
+    if (bad_data(f)) return;
+    char *part = c->p->parts + chunk * p->n_parameters * p->size;
+    for (int l = 0; l < p->n_layers; l++) {
+        const nn_outer o = outer_of(p, w, l, rows);
+        for (int64_t panel = 0; panel < p->layers[l].panels; panel++)
+            p->kernels->outer(&o, panel, 0, o.k + 1, part + weight_offset(p, l, panel, 0) * p->size);
+    }
+}
+
+/* ---- phase 2 */
+
+typedef struct place {
+    int layer;
+    int64_t panel, row;
+} place;
+
+/* Unit u of p->n_vectors, moved down to a row that a whole vector of inputs starts at */
+static place locate(const nn_plan *p, int64_t u) {
+    for (int l = 0; l < p->n_layers; l++) {
+        const nn_geometry *g = &p->layers[l];
+        const int64_t rows = g->n_in + 1;
+        if (u >= rows * g->vectors) {
+            u -= rows * g->vectors;
+            continue;
+        }
+        const int64_t panel = u / (2 * rows), width = nn_panel_width(p, g->n_out, panel) / p->vector;
+        const int64_t row = (u - panel * 2 * rows) / width;
+        return (place){l, panel, row - row % p->vector};
+    }
+    return (place){p->n_layers, 0, 0};
+}
+
+/* Rows [k0, k1) of a panel: gradient, then optimizer and transposed copy, or into the gradient's buffer */
+static void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0, int64_t k1) {
+    const nn_plan *p = c->p;
+    const nn_kernels *k = p->kernels;
+    const nn_geometry *g = &p->layers[layer];
+    const int64_t width = nn_panel_width(p, g->n_out, panel), at = weight_offset(p, layer, panel, k0);
+    _Alignas(64) char scratch[(UPDATE_ROWS + 1) * MOST_PANEL_BYTES];
+    char *gradient = c->gradient ? c->gradient + at * p->size : scratch;
+    if (c->chunked) {
+        k->sum_parts((k1 - k0) * width, nn_ceil_div(b->rows, CHUNK), p->n_parameters, p->parts + at * p->size, gradient);
+    } else {
+        const nn_outer o = outer_of(p, &p->training[0], layer, b->rows);
+        k->outer(&o, panel, k0, k1, gradient);
+    }
+    if (c->gradient) return;
+    const int64_t weight_rows = k1 > g->n_in ? g->n_in - k0 : k1 - k0;
+    char *slots[2];
+    for (int s = 0; s < 2; s++) slots[s] = c->job->slots[s] ? (char *)c->job->slots[s] + at * p->size : NULL;
+    char *w = p->parameters + at * p->size;
+    k->update(u, weight_rows * width, gradient, w, slots[0], slots[1]);
+    if (k1 > g->n_in) { /* the bias: no decay */
+        nn_update bias = *u;
+        bias.decay = 0;
+        const int64_t skip = weight_rows * width * p->size;
+        k->update(&bias, width, gradient + skip, w + skip, slots[0] ? slots[0] + skip : NULL, slots[1] ? slots[1] + skip : NULL);
+    }
+    if (layer) {
+        const nn_transpose t = {p->parameters + g->weights * p->size, g->n_in, g->n_out,
+                                p->transposed + g->transposed * p->size, (int)p->vector};
+        k->transpose(&t, panel, k0, k0 + weight_rows);
+    }
+}
+
+static void update_units(const run *c, const batch *b, const nn_update *u, int64_t u0, int64_t u1) {
+    const nn_plan *p = c->p;
+    const place end = u1 >= p->n_vectors ? (place){p->n_layers, 0, 0} : locate(p, u1);
+    for (place at = locate(p, u0); at.layer < p->n_layers; at = (place){at.layer + 1, 0, 0}) {
+        if (at.layer > end.layer) return;
+        const nn_geometry *g = &p->layers[at.layer];
+        for (; at.panel < g->panels; at.panel++, at.row = 0) {
+            int64_t stop = g->n_in + 1;
+            if (at.layer == end.layer && at.panel >= end.panel) stop = at.panel == end.panel ? end.row : 0;
+            for (int64_t k0 = at.row; k0 < stop;) {
+                int64_t k1 = k0 + UPDATE_ROWS;
+                if (k1 >= g->n_in) k1 = g->n_in + 1; /* the bias goes with the last weights */
+                if (k1 > stop) k1 = stop;
+                update_rows(c, b, u, at.layer, at.panel, k0, k1);
+                k0 = k1;
+            }
+        }
+    }
+}
+
+static nn_update update_of(const nn_job *job, int64_t step) {
+    nn_update u = {.optimizer = job->optimizer, .nesterov = job->nesterov, .decay = job->decay, .momentum = job->momentum,
+                   .beta1 = job->beta1, .beta2 = job->beta2, .epsilon = job->epsilon};
+    u.rate = job->n_rates == 1 ? job->rates[0] : job->rates[step];
+    if (job->optimizer == NN_ADAM) {
+        const double t = (double)(job->updates + step + 1);
+        u.correction1 = 1 / (1 - pow(job->beta1, t));
+        u.correction2 = 1 / sqrt(1 - pow(job->beta2, t));
+    }
+    return u;
+}
+
+/* ---- a step */
+
+/* The failure of the step, the same for every thread that asks: bad data before divergence, then the first row */
+static failure worst(const run *c, int n_threads) {
+    failure f = {NN_OK, 0};
+    for (int t = 0; t < n_threads; t++) {
+        const failure *o = &c->failures[t];
+        if (o->status == NN_OK) continue;
+        const int more = f.status == NN_OK || (f.status == NN_DIVERGED && o->status != NN_DIVERGED);
+        const int less = f.status != NN_DIVERGED && o->status == NN_DIVERGED && f.status != NN_OK;
+        if (more || (!less && o->row < f.row)) f = *o;
+    }
+    return f;
+}
+
+/* Runs one batch; returns whether it went well, and if so has updated (or filled the gradient) */
+static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_team *team, int thread, int n_threads) {
+    const nn_plan *p = c->p;
+    failure *mine = &c->failures[thread];
+    mine->status = NN_OK;
+    if (c->chunked) {
+        const int64_t chunks = nn_ceil_div(b->rows, CHUNK);
+        for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
+            chunk_gradient(c, &p->training[thread], b, k, mine);
+    } else {
+        rows_in_blocks(c, &p->training[0], b, b->rows * thread / n_threads, b->rows * (thread + 1) / n_threads, mine);
+    }
+    nn_barrier(team);
+    const failure f = worst(c, n_threads);
+    if (f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED))
+        update_units(c, b, u, p->n_vectors * thread / n_threads, p->n_vectors * (thread + 1) / n_threads);
+    nn_barrier(team);
+    return f;
+}
+
+/* First layer with an output that is not finite, among the rows of the workspaces; -1 for none */
+static int first_bad_layer(const run *c, int64_t rows) {
+    const nn_plan *p = c->p;
+    for (int l = 0; l < p->n_layers; l++)
+        for (int i = 0; i < p->n_training; i++) {
+            const nn_workspace *w = &p->training[i];
+            const int64_t used = rows < w->rows ? rows : w->rows;
+            for (int64_t panel = 0; panel < p->layers[l].panels; panel++)
+                if (!p->kernels->finite(used * p->panel, w->act[l + 1] + panel * w->rows * p->panel * p->size)) return l;
+        }
+    return -1;
+}
+
+static void run_task(void *context, nn_team *team, int thread, int n_threads) {
+    const run *c = context;
+    nn_job *job = c->job;
+    const int shuffled = job->shuffle && job->batch < job->n; /* a batch of all rows is the same in any order */
+    for (int64_t step = 0; step < c->n_steps; step++) {
+        const int64_t epoch = (c->first_step + step) / c->steps_per_epoch, within = (c->first_step + step) % c->steps_per_epoch;
+        const uint64_t stream = job->first_epoch + (uint64_t)epoch;
+        if (shuffled && (within == 0 || step == 0)) {
+            if (thread == 0 && !(job->order_valid && job->order_epoch == stream)) {
+                nn_permutation(job->seed, stream, (uint32_t)job->n, job->order, job->scratch);
+                job->order_epoch = stream;
+                job->order_valid = 1;
+            }
+            nn_barrier(team);
+        }
+        const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
+        const batch b = {first, rows, shuffled ? job->order : NULL, 1.0 / (double)rows};
+        const nn_update u = update_of(job, step);
+        const failure f = one_batch(c, &b, &u, team, thread, n_threads);
+        if (f.status != NN_OK) {
+            if (thread == 0) {
+                job->steps_done = step;
+                job->bad_row = b.order ? (int64_t)b.order[first + f.row] : first + f.row;
+                job->bad_layer = f.status == NN_DIVERGED ? first_bad_layer(c, rows) : -1;
+            }
+            return;
+        }
+    }
+    if (thread == 0) job->steps_done = c->n_steps;
+}
+
+static void gradient_task(void *context, nn_team *team, int thread, int n_threads) {
+    const run *c = context;
+    const batch b = {0, c->job->n, NULL, 1.0 / (double)c->job->n};
+    const nn_update none = {0};
+    const failure f = one_batch(c, &b, &none, team, thread, n_threads);
+    if (thread == 0 && f.status != NN_OK) c->job->bad_row = f.row;
+}
+
+/* ---- preparation */
+
+nn_status nn_job_prepare(nn_job *job, double *bytes_needed) {
+    if (!job->shuffle || job->batch >= job->n) return NN_OK;
+    if (job->n > (int64_t)UINT32_MAX) return NN_BAD_SIZE;
+    const size_t scratch = nn_permutation_scratch((uint32_t)job->n);
+    *bytes_needed = (double)job->n * sizeof *job->order + (double)scratch;
+    job->order = malloc((size_t)job->n * sizeof *job->order);
+    job->scratch = malloc(scratch);
+    return job->order && job->scratch ? NN_OK : NN_NO_MEMORY;
+}
+
+void nn_job_release(nn_job *job) {
+    free(job->order);
+    free(job->scratch);
+    job->order = NULL;
+    job->scratch = NULL;
+}
+
+/* The mode, from the shape alone; then threads and memory for it */
+static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_needed) {
+    nn_plan *p = c->p;
+    const int64_t chunks = nn_ceil_div(rows, CHUNK);
+    c->chunked = chunks > 1 && chunks <= CHUNKS_MOST / p->n_parameters;
+    const double first = 2.0 * (double)p->layers[0].n_in * (double)p->layers[0].n_out;
+    *threads = nn_choose_threads((double)rows * (3 * p->flops_forward - first), c->job->max_threads);
+    if (*threads > rows && !nn_forced_threads()) *threads = (int)rows;
+    c->failures = calloc((size_t)*threads, sizeof *c->failures);
+    if (!c->failures) return NN_NO_MEMORY;
+    if (!c->chunked) return nn_workspaces(p, 1, rows, bytes_needed);
+    const nn_status status = nn_workspaces(p, *threads, CHUNK, bytes_needed);
+    if (status != NN_OK) return status;
+    return nn_grow(&p->parts, &p->parts_bytes, (double)chunks * (double)p->n_parameters * (double)p->size, bytes_needed);
+}
+
+nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed) {
+    run c = {.p = p, .job = job, .first_step = first_step, .n_steps = n_steps,
+             .steps_per_epoch = nn_ceil_div(job->n, job->batch)};
+    int threads = 1;
+    job->steps_done = 0;
+    job->bad_row = job->bad_layer = -1;
+    nn_status status = prepare(&c, job->batch, &threads, bytes_needed);
+    if (status == NN_OK) {
+        job->threads = nn_parallel(threads, run_task, &c);
+        if (job->steps_done < n_steps) status = worst(&c, job->threads).status;
+        job->updates += job->steps_done;
+    }
+    free(c.failures);
+    return status;
+}
+
+nn_status nn_loss_and_gradient(nn_plan *p, nn_job *job, double *loss, void *gradient, double *bytes_needed) {
+    run c = {.p = p, .job = job, .gradient = gradient};
+    int threads = 1;
+    nn_status status = prepare(&c, job->n, &threads, bytes_needed);
+    if (status == NN_OK) {
+        job->threads = nn_parallel(threads, gradient_task, &c);
+        status = worst(&c, job->threads).status;
+        if (status == NN_DIVERGED) status = NN_OK; /* the caller sees it in the loss */
+        *loss = 0;
+        for (int64_t r = 0; r < job->n; r++) *loss += job->row_loss[r];
+        *loss /= (double)job->n;
+    }
+    free(c.failures);
+    return status;
+}

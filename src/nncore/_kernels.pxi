@@ -1,0 +1,279 @@
+# _kernels.pxi: the kernels of one ISA, callable one by one. For the tests only: sizes are not checked.
+#
+# Arrays are C-contiguous and of the table's type, found by the buffer protocol; panels (kernels.h describes them) come
+# as arrays of shape (panels, rows, 2 W), weights flat. tests/kernel_layout.py converts matrices from and to them.
+
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+cdef extern from "kernels.h" nogil:
+    ctypedef struct kernel_gather "nn_gather":
+        const void *x
+        int64_t stride
+        int64_t n
+        const uint32_t *order
+        int64_t first
+        void *panels
+        int64_t panel_rows
+        int width
+    ctypedef struct kernel_scatter "nn_scatter":
+        const void *panels
+        int64_t panel_rows
+        int64_t n
+        void *y
+        int64_t stride
+        const uint32_t *order
+        int64_t first
+        int width
+    ctypedef struct kernel_product "nn_product":
+        const void *a
+        int64_t a_rows
+        int64_t k
+        const void *w
+        int64_t w_rows
+        int64_t n
+        void *out
+        int64_t out_rows
+        const void *outputs
+        int activation
+        double alpha
+        int width
+    ctypedef struct kernel_outer "nn_outer":
+        const void *a
+        int64_t a_rows
+        int64_t k
+        const void *d
+        int64_t d_rows
+        int64_t n
+        int64_t r0
+        int64_t r1
+        int width
+    ctypedef struct kernel_transpose "nn_transpose":
+        const void *w
+        int64_t k
+        int64_t n
+        void *wt
+        int width
+    ctypedef struct kernel_loss "nn_loss_args":
+        int loss
+        int activation
+        double alpha
+        void *outputs
+        void *delta
+        int64_t panel_rows
+        int64_t n
+        const int32_t *labels
+        const uint32_t *order
+        int64_t first
+        double scale
+        double *row_loss
+        int width
+    ctypedef struct kernel_update "nn_update":
+        int optimizer
+        int nesterov
+        double rate
+        double decay
+        double momentum
+        double beta1
+        double beta2
+        double epsilon
+        double correction1
+        double correction2
+    ctypedef struct kernel_table "nn_kernels":
+        const char *isa
+        int width
+        int element_size
+        int64_t (*gather)(const kernel_gather *, int64_t, int64_t)
+        void (*scatter)(const kernel_scatter *, int64_t, int64_t)
+        void (*forward)(const kernel_product *, int64_t, int64_t)
+        void (*backward)(const kernel_product *, int64_t, int64_t)
+        void (*outer)(const kernel_outer *, int64_t, int64_t, int64_t, void *)
+        void (*sum_parts)(int64_t, int64_t, int64_t, const void *, void *)
+        void (*transpose)(const kernel_transpose *, int64_t, int64_t, int64_t)
+        void (*loss)(const kernel_loss *, int64_t, int64_t)
+        void (*softmax)(void *, int64_t, int64_t, int64_t, int64_t, int)
+        void (*update)(const kernel_update *, int64_t, const void *, void *, void *, void *)
+        void (*activate)(int, double, int64_t, void *)
+        void (*scale_by_derivative)(int, double, int64_t, const void *, void *)
+        void (*elementary)(int, int64_t, void *)
+        int (*finite)(int64_t, const void *)
+        double (*fma_peak)(int64_t)
+    const kernel_table *kernel_table_named "nn_kernels_named"(const char *isa, int dtype)
+
+
+cdef void *_address(object array, Py_ssize_t itemsize, bint writable) except? NULL:
+    """Where a contiguous array's numbers lie, NULL for None; the caller keeps the array alive."""
+    cdef Py_buffer view
+    cdef void *address
+    if array is None:
+        return NULL
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
+    address = view.buf
+    size = view.itemsize
+    PyBuffer_Release(&view)
+    if size != itemsize:
+        raise TypeError(f"the array's items have {size} bytes; this kernel takes {itemsize}")
+    return address
+
+
+cdef class Kernels:
+    """The kernels of one ISA ("reference" is the naive oracle) and dtype; for the tests."""
+
+    cdef const kernel_table *table
+    cdef readonly str isa
+    cdef readonly str dtype
+    cdef readonly int width
+
+    def __init__(self, isa: str, dtype: str, width: int | None = None) -> None:
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float64'")
+        name = isa.encode()
+        self.table = kernel_table_named(name, 0 if dtype == "float32" else 1)
+        if self.table is NULL:
+            raise ValueError(f"isa is {isa!r}, which this CPU or build lacks")
+        if self.table.width == 0 and width is None:
+            raise ValueError(f"{isa} has no width of its own; give one")
+        if self.table.width != 0 and width is not None and width != self.table.width:
+            raise ValueError(f"width is {width}; that of {isa} is {self.table.width}")
+        self.isa = isa
+        self.dtype = dtype
+        self.width = self.table.width if width is None else width
+
+    cdef const void *reals(self, object array) except? NULL:
+        return _address(array, self.table.element_size, False)
+
+    cdef void *written(self, object array) except? NULL:
+        return _address(array, self.table.element_size, True)
+
+    def gather(self, x, panels, int64_t n, int64_t r0, int64_t r1, order=None, int64_t first=0):
+        cdef kernel_gather g
+        g.x = self.reals(x)
+        g.stride = x.shape[1]
+        g.n = n
+        g.order = <const uint32_t *>_address(order, 4, False)
+        g.first = first
+        g.panels = self.written(panels)
+        g.panel_rows = panels.shape[1]
+        g.width = self.width
+        return self.table.gather(&g, r0, r1)
+
+    def scatter(self, panels, y, int64_t n, int64_t r0, int64_t r1, order=None, int64_t first=0):
+        cdef kernel_scatter s
+        s.panels = self.reals(panels)
+        s.panel_rows = panels.shape[1]
+        s.n = n
+        s.y = self.written(y)
+        s.stride = y.shape[1]
+        s.order = <const uint32_t *>_address(order, 4, False)
+        s.first = first
+        s.width = self.width
+        self.table.scatter(&s, r0, r1)
+
+    def forward(self, a, w, out, int64_t k, int64_t n, int64_t r0, int64_t r1, int activation=0, double alpha=0.1):
+        cdef kernel_product p
+        p.a = self.reals(a)
+        p.a_rows = a.shape[1]
+        p.k = k
+        p.w = self.reals(w)
+        p.w_rows = k + 1
+        p.n = n
+        p.out = self.written(out)
+        p.out_rows = out.shape[1]
+        p.outputs = NULL
+        p.activation = activation
+        p.alpha = alpha
+        p.width = self.width
+        self.table.forward(&p, r0, r1)
+
+    def backward(self, d, wt, outputs, out, int64_t k, int64_t n, int64_t r0, int64_t r1, int activation=0, double alpha=0.1):
+        cdef kernel_product p
+        p.a = self.reals(d)
+        p.a_rows = d.shape[1]
+        p.k = k
+        p.w = self.reals(wt)
+        p.w_rows = k
+        p.n = n
+        p.out = self.written(out)
+        p.out_rows = out.shape[1]
+        p.outputs = self.reals(outputs)
+        p.activation = activation
+        p.alpha = alpha
+        p.width = self.width
+        self.table.backward(&p, r0, r1)
+
+    def outer(self, a, d, dst, int64_t k, int64_t n, int64_t r0, int64_t r1, int64_t panel, int64_t k0, int64_t k1):
+        cdef kernel_outer o
+        o.a = self.reals(a)
+        o.a_rows = a.shape[1]
+        o.k = k
+        o.d = self.reals(d)
+        o.d_rows = d.shape[1]
+        o.n = n
+        o.r0 = r0
+        o.r1 = r1
+        o.width = self.width
+        self.table.outer(&o, panel, k0, k1, self.written(dst))
+
+    def sum_parts(self, src, dst, int64_t n):
+        self.table.sum_parts(n, src.shape[0], src.shape[1], self.reals(src), self.written(dst))
+
+    def transpose(self, w, wt, int64_t k, int64_t n, int64_t panel, int64_t k0, int64_t k1):
+        cdef kernel_transpose t
+        t.w = self.reals(w)
+        t.k = k
+        t.n = n
+        t.wt = self.written(wt)
+        t.width = self.width
+        self.table.transpose(&t, panel, k0, k1)
+
+    def loss(self, outputs, delta, row_loss, int64_t n, int64_t r0, int64_t r1, int loss, int activation, double scale,
+             double alpha=0.1, labels=None, order=None, int64_t first=0):
+        cdef kernel_loss l
+        l.loss = loss
+        l.activation = activation
+        l.alpha = alpha
+        l.outputs = self.written(outputs)
+        l.delta = self.written(delta)
+        l.panel_rows = outputs.shape[1]
+        l.n = n
+        l.labels = <const int32_t *>_address(labels, 4, False)
+        l.order = <const uint32_t *>_address(order, 4, False)
+        l.first = first
+        l.scale = scale
+        l.row_loss = <double *>_address(row_loss, 8, True)
+        l.width = self.width
+        self.table.loss(&l, r0, r1)
+
+    def softmax(self, panels, int64_t n, int64_t r0, int64_t r1):
+        self.table.softmax(self.written(panels), panels.shape[1], n, r0, r1, self.width)
+
+    def update(self, int optimizer, g, p, s0=None, s1=None, *, double rate, double decay=0.0, double momentum=0.0,
+               bint nesterov=False, double beta1=0.0, double beta2=0.0, double epsilon=0.0, double correction1=1.0,
+               double correction2=1.0):
+        cdef kernel_update u
+        u.optimizer = optimizer
+        u.nesterov = nesterov
+        u.rate = rate
+        u.decay = decay
+        u.momentum = momentum
+        u.beta1 = beta1
+        u.beta2 = beta2
+        u.epsilon = epsilon
+        u.correction1 = correction1
+        u.correction2 = correction2
+        self.table.update(&u, p.shape[0], self.reals(g), self.written(p), self.written(s0), self.written(s1))
+
+    def activate(self, int activation, z, double alpha=0.1):
+        self.table.activate(activation, alpha, z.shape[0], self.written(z))
+
+    def scale_by_derivative(self, int activation, a, d, double alpha=0.1):
+        self.table.scale_by_derivative(activation, alpha, d.shape[0], self.reals(a), self.written(d))
+
+    def elementary(self, int function, x):
+        self.table.elementary(function, x.shape[0], self.written(x))
+
+    def finite(self, x):
+        return bool(self.table.finite(x.shape[0], self.reals(x)))
+
+    def fma_peak(self, int64_t rounds):
+        return self.table.fma_peak(rounds)
