@@ -2,9 +2,11 @@
  *
  * exp:  x = n ln 2 + r, |r| <= ln 2 / 2, exp(x) = 2^n (1 + r + r^2 q(r)).
  * log:  x = 2^n m, m in [sqrt(1/2), sqrt(2)), s = (m - 1) / (m + 1), log(m) = 2 atanh(s) = 2 s + s^3 h(s^2).
- * tanh: with t = expm1(2 |x|), tanh|x| = t / (t + 2), which keeps the relative error small near 0 too.
+ * tanh: with t = expm1(2 |x|), tanh|x| = t / (t + 2), which keeps the relative error small near 0 too; what rounding took
+ *       from t and from t + 2 is put back to first order, with 1 / (t + 2) = (1 - tanh|x|) / 2.
+ * sigmoid: with e = exp(-|x|), 1 / (1 + e) or e / (1 + e), likewise put right.
  * The polynomials q and h are least-maximum fits made for this file; their error is below a tenth of the last place.
- * tests/test_kernels.py measures each function against float64 (or long double) and holds it to the error stated here:
+ * tests/test_kernels_elementwise.py measures each function against float64 (or long double) and holds it to the error stated here:
  * at most 2 ulp for exp, log, log1p, tanh and sigmoid wherever the result is a normal number. Results below the
  * smallest normal number may be flushed to zero. NaN gives NaN everywhere.
  */
@@ -17,7 +19,7 @@
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1023
 #define ROUNDER 0x1.8p52                   /* adding it rounds to a whole number, left in the low bits */
-#define LN2_HIGH 0x1.62e42fefap-1          /* 33 bits: n * LN2_HIGH is exact for |n| < 2^20 */
+#define LN2_HIGH 0x1.62e42fefap-1          /* 36 bits: n * LN2_HIGH is exact for |n| < 2^17 */
 #define LN2_LOW 0x1.cf79abc9e3b39p-40
 #define EXP_LOWEST (-708.4)                /* just below, results are subnormal */
 #define EXP_HIGHEST 709.79                 /* just above, results are infinite */
@@ -65,28 +67,51 @@ INLINE vec expm1_reduced(vec r) {
     return fma_(r * r, q, r);
 }
 
-INLINE vec vexp(vec x) {
+/* exp(x), and what rounding took from it but for the error of the polynomial */
+INLINE vec exp_and_lost(vec x, vec *lost) {
     const vec low = broadcast(EXP_LOWEST), high = broadcast(EXP_HIGHEST);
     vec y = blend(vless(x, low), low, x);
     y = blend(vless(high, y), high, y);
     ivec n;
-    vec e = expm1_reduced(reduce_exp(y, &n)) + broadcast(1);
+    vec p = expm1_reduced(reduce_exp(y, &n)), e = p + broadcast(1);
     ivec half = n >> 1; /* in two steps: 2^n itself overflows where n is the largest exponent plus one */
+    *lost = (p - (e - broadcast(1))) * power_of_two(half) * power_of_two(n - half);
     e = e * power_of_two(half) * power_of_two(n - half);
     return blend(vless(x, low), broadcast(0), e);
 }
 
-INLINE vec vsigmoid(vec x) { return broadcast(1) / (broadcast(1) + vexp(-x)); }
+INLINE vec vexp(vec x) {
+    vec lost;
+    return exp_and_lost(x, &lost);
+}
+
+/* sigmoid(x) from e = exp(-|x|) */
+INLINE vec sigmoid_of_exp(vec x, vec e, vec e_lost) {
+    const vec zero = broadcast(0), one = broadcast(1);
+    const mask below = vless(x, zero);
+    vec d = one + e, d_lost = (e - (d - one)) + e_lost;
+    vec y = blend(below, e, one) / d, reciprocal = blend(below, one - y, y);
+    return fma_(fma_(-y, d_lost, blend(below, e_lost, zero)), reciprocal, y);
+}
+
+INLINE vec vsigmoid(vec x) {
+    vec lost, e = exp_and_lost(-vabs(x), &lost);
+    return sigmoid_of_exp(x, e, lost);
+}
 
 INLINE vec vtanh(vec x) {
     const vec flat = broadcast(TANH_FLAT);
     vec y = vabs(x);
     y = blend(vless(flat, y), flat, y);
     ivec n;
-    vec p = expm1_reduced(reduce_exp(y + y, &n));
-    vec scale = power_of_two(n);
-    vec t = fma_(scale, p, scale - broadcast(1));
-    return copy_sign(t / (t + broadcast(2)), x);
+    vec r = reduce_exp(y + y, &n), c = r * r * polynomial(TERMS(exp_q), exp_q, r);
+    vec p = r + c, scale = power_of_two(n), whole = scale - broadcast(1);
+    vec t = fma_(scale, p, whole), d = t + broadcast(2);
+    vec p_lost = (r - p) + c;
+    vec t_lost = fma_(scale, p_lost, fma_(scale, p, whole - t)), d_lost = t - (d - broadcast(2));
+    vec a = t / d;
+    a = fma_(fma_(-a, d_lost + t_lost, t_lost), fma_(broadcast((real)-0.5), a, broadcast((real)0.5)), a);
+    return copy_sign(a, x);
 }
 
 /* log(x) for x > 0; -infinity at 0, NaN below; infinity at infinity. Subnormal x count as 0. */

@@ -119,6 +119,6 @@ int nn_choose_threads(double flops, int limit) {
     if (forced) return forced;
     int most = nn_max_threads();
     if (limit > 0 && limit < most) most = limit;
-    const double worth = flops / 250e3;
+    const double worth = flops / 300e3;
     return worth < 2 ? 1 : worth < most ? (int)worth : most;
 }

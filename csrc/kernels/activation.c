@@ -27,7 +27,7 @@ void NN_FN(activate)(int activation, double alpha_, int64_t n, void *z) {
     real *x = z;
     const vec zero = broadcast(0), one = broadcast(1), alpha = broadcast((real)alpha_);
     switch (activation) {
-    case NN_STEP: OVER(n, x, blend(vless(v, zero), zero, v - v + one)); break; /* v - v: NaN stays NaN */
+    case NN_STEP: OVER(n, x, blend(vless(v, zero), zero, blend(vless(-one, v), one, v))); break; /* NaN stays */
     case NN_SIGMOID: OVER(n, x, vsigmoid(v)); break;
     case NN_TANH: OVER(n, x, vtanh(v)); break;
     case NN_RELU: OVER(n, x, blend(vless(v, zero), zero, v)); break; /* NaN is not less than 0 and stays */

@@ -116,10 +116,10 @@ static real bce_logits(const row *r, real scale) {
     for (int64_t v = 0; v < r->vectors; v++) {
         real *zp = at(r->z, r->panel, v), *d = at(r->d, r->panel, v);
         vec z = load(zp), y = load(d);
-        vec e = vexp(-vabs(z));
+        vec lost, e = exp_and_lost(-vabs(z), &lost);
         vec linear = z * blend(vless(z, zero), -y, one - y); /* max(z, 0) - z y, but nothing cancels */
         loss = loss + inside(r, v, linear + vlog1p(e), 0);
-        vec p = blend(vless(z, zero), e, one) / (one + e);
+        vec p = sigmoid_of_exp(z, e, lost);
         store(zp, p);
         store(d, inside(r, v, (p - y) * broadcast(scale), 0));
     }

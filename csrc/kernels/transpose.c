@@ -21,7 +21,8 @@
 #define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
 #endif
 
-static void transpose_block(const real *src, int64_t src_stride, real *dst, int64_t dst_stride) {
+/* W x W block; only the first `rows` rows of the result are wanted */
+INLINE void transpose_block(const real *src, int64_t src_stride, real *dst, int64_t dst_stride, int64_t rows) {
     vec x[W], y[W];
     UNROLL for (int i = 0; i < W; i++) x[i] = load(src + i * src_stride);
     UNROLL for (int round = W; round > 1; round /= 2) {
@@ -31,7 +32,8 @@ static void transpose_block(const real *src, int64_t src_stride, real *dst, int6
         }
         UNROLL for (int i = 0; i < W; i++) x[i] = y[i];
     }
-    UNROLL for (int i = 0; i < W; i++) store(dst + i * dst_stride, x[i]);
+    UNROLL for (int i = 0; i < W; i++)
+        if (i < rows) store(dst + i * dst_stride, x[i]);
 }
 
 void NN_FN(transpose)(const nn_transpose *t, int64_t panel, int64_t k0, int64_t k1) {
@@ -47,8 +49,8 @@ void NN_FN(transpose)(const nn_transpose *t, int64_t panel, int64_t k0, int64_t 
         const real *rows = w + k * width;
         for (int64_t j = 0; j < columns; j += W) {
             const int64_t lanes = columns - j < W ? columns - j : W;
-            if (end - k == W && lanes == W) {
-                transpose_block(rows + j, width, wt + j * target_width, target_width);
+            if (end - k == W) { /* a row of a panel is whole vectors, so the block may be read past the last column */
+                transpose_block(rows + j, width, wt + j * target_width, target_width, lanes);
                 continue;
             }
             for (int64_t c = j; c < j + lanes; c++)

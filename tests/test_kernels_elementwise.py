@@ -1,0 +1,196 @@
+"""Elementary functions, activations, their derivatives and the optimizers' steps, per ISA against the naive reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kernel_layout import ACTIVATIONS, ELEMENTARY, OPTIMIZERS, SENTINEL, both, every_table, wider, worst_ulp
+
+POINTS = 200_000
+SIZES = (1, 2, 3, 7, 15, 16, 17, 31, 33, 97)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+TRUE = {"exp": np.exp, "log": np.log, "log1p": np.log1p, "tanh": np.tanh, "sigmoid": sigmoid}
+
+
+def geometric(low: float, high: float, dtype: str, rng: np.random.Generator) -> np.ndarray:
+    """Return numbers of every size between two positive ones."""
+    return np.exp(rng.uniform(np.log(low), np.log(high), POINTS)).astype(dtype)
+
+
+def sweep(function: str, dtype: str, rng: np.random.Generator) -> np.ndarray:
+    """Return arguments over the whole range in which the result is a normal number, the edges included."""
+    info = np.finfo(dtype)
+    tiny, huge = float(info.tiny), float(info.max)
+    lowest, highest = np.log(tiny), np.log(huge)
+    near = np.concatenate([np.linspace(-3, 3, POINTS), rng.uniform(-1, 1, POINTS)])
+    small = np.concatenate([geometric(tiny, 1.0, dtype, rng), -geometric(tiny, 1.0, dtype, rng)])
+    if function == "exp":
+        edges = np.array([0.0, -0.0, highest, lowest])
+        x = np.concatenate([rng.uniform(lowest, highest, 2 * POINTS), near, small, edges]).astype(dtype)
+        x = np.concatenate([x, np.nextafter(x[-2:], np.array(0, dtype))])
+        true = np.exp(x.astype(wider(dtype)))
+        return x[(true >= tiny) & (true <= huge)]
+    if function == "log":
+        beside_one = 1 + rng.uniform(-1, 1, POINTS) * np.exp(rng.uniform(np.log(info.eps), 0, POINTS))
+        x = np.concatenate([geometric(tiny, huge, dtype, rng), near, beside_one, [tiny, huge, 1.0]]).astype(dtype)
+        return x[x >= tiny]
+    if function == "log1p":
+        x = np.concatenate([geometric(tiny, 1.0, dtype, rng), np.linspace(0, 1, POINTS), [0.0, tiny, 1.0]])
+        return x.astype(dtype)
+    ends = np.array([0.0, -0.0, 1e4, -80.0 if function == "sigmoid" else -1e4])
+    wide = rng.uniform(-80, 80, POINTS) if function == "sigmoid" else rng.uniform(-25, 25, POINTS)
+    if function == "sigmoid":
+        wide = np.concatenate([wide, rng.uniform(lowest + 1, -lowest - 1, POINTS)])
+    return np.concatenate([wide, near, small, ends]).astype(dtype)
+
+
+@every_table
+@pytest.mark.parametrize("function", TRUE)
+def test_two_ulp_over_the_whole_range(isa: str, dtype: str, function: str, rng: np.random.Generator) -> None:
+    kernels, _ = both(isa, dtype)
+    x = sweep(function, dtype, rng)
+    y = x.copy()
+    if function in ELEMENTARY:
+        kernels.elementary(ELEMENTARY.index(function), y)
+    else:
+        kernels.activate(ACTIVATIONS.index(function), y)
+    error, at = worst_ulp(y, TRUE[function](x.astype(wider(dtype))))
+    print(f"{function} {isa} {dtype}: {error:.3f} ulp at {float(x[at]).hex()}")
+    assert error <= 2, f"{function}({x[at]!r}) = {y[at]!r}"
+
+
+@every_table
+def test_special_values(isa: str, dtype: str) -> None:
+    kernels, _ = both(isa, dtype)
+    inf, nan = np.inf, np.nan
+    huge, tiny = float(np.finfo(dtype).max), float(np.finfo(dtype).tiny)
+
+    def of(apply: object, index: int, *x: float) -> list[float]:
+        y = np.array(x, dtype)
+        apply(index, y)
+        return y.tolist()
+
+    exp = of(kernels.elementary, 0, inf, -inf, 0.0, huge, -huge, nan, -2e3, 2e3)
+    np.testing.assert_array_equal(exp, [inf, 0, 1, inf, 0, nan, 0, inf])
+    log = of(kernels.elementary, 1, inf, -inf, 0.0, -0.0, 1.0, -1.0, nan, -tiny)
+    np.testing.assert_array_equal(log, [inf, nan, -inf, -inf, 0, nan, nan, nan])
+    np.testing.assert_array_equal(of(kernels.elementary, 2, 0.0, nan), [0, nan])
+    points = (inf, -inf, 0.0, -0.0, huge, -huge, nan)
+    expected = {
+        "identity": points,
+        "step": (1, 0, 1, 1, 1, 0, nan),
+        "sigmoid": (1, 0, 0.5, 0.5, 1, 0, nan),
+        "tanh": (1, -1, 0.0, -0.0, 1, -1, nan),
+        "relu": (inf, 0, 0, 0, huge, 0, nan),
+        "leaky_relu": (inf, -inf, 0, 0, huge, np.array(0.1, dtype) * np.array(-huge, dtype), nan),
+        "softmax": points,  # not elementwise: left alone
+    }
+    for name, values in expected.items():
+        got = of(kernels.activate, ACTIVATIONS.index(name), *points)
+        np.testing.assert_array_equal(np.array(got, dtype), np.array(values, dtype), err_msg=name)
+    assert np.signbit(of(kernels.activate, ACTIVATIONS.index("tanh"), -0.0)[0])
+
+
+@every_table
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("n", SIZES)
+def test_activations_and_derivatives(isa: str, dtype: str, activation: str, n: int, rng: np.random.Generator) -> None:
+    kernels, reference = both(isa, dtype)
+    index = ACTIVATIONS.index(activation)
+    eps = float(np.finfo(dtype).eps)
+    z = (3 * rng.standard_normal(n)).astype(dtype)
+    z[rng.integers(n)] = 0
+    got, want = np.append(z, dtype_of(SENTINEL, dtype)), z.copy()
+    kernels.activate(index, got[:n], 0.3)
+    reference.activate(index, want, 0.3)
+    np.testing.assert_allclose(got[:n], want, rtol=4 * eps, atol=0)
+    assert got[n] == SENTINEL
+
+    d = rng.standard_normal(n).astype(dtype)
+    got, true = np.append(d, dtype_of(SENTINEL, dtype)), d.copy()
+    kernels.scale_by_derivative(index, want, got[:n], 0.3)
+    reference.scale_by_derivative(index, want, true, 0.3)
+    np.testing.assert_allclose(got[:n], true, rtol=4 * eps, atol=2 * eps)
+    assert got[n] == SENTINEL
+
+
+def dtype_of(x: float, dtype: str) -> np.ndarray:
+    return np.array([x], dtype)
+
+
+@every_table
+def test_derivative_of_relu_at_zero_is_zero_and_nan_gradients_stay(isa: str, dtype: str) -> None:
+    kernels, _ = both(isa, dtype)
+    for name, slope in (("relu", 0.0), ("leaky_relu", 0.5)):
+        d = np.array([4, 4, 4, np.nan], dtype)
+        kernels.scale_by_derivative(ACTIVATIONS.index(name), np.array([0, -1, 1, 1], dtype), d, 0.5)
+        np.testing.assert_array_equal(d, np.array([4 * slope, 4 * slope, 4, np.nan], dtype))
+    d = np.array([np.nan, 1], dtype)
+    kernels.scale_by_derivative(ACTIVATIONS.index("step"), np.array([1, 1], dtype), d)
+    np.testing.assert_array_equal(d, np.array([np.nan, 0], dtype))
+
+
+ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "correction1": 1 / (1 - 0.9**3), "correction2": (1 - 0.999**3) ** -0.5}
+STEPS = {
+    "sgd": ("sgd", {}),
+    "sgd with decay": ("sgd", {"decay": 0.01}),
+    "momentum": ("momentum", {"momentum": 0.9}),
+    "nesterov": ("momentum", {"momentum": 0.9, "nesterov": True, "decay": 0.01}),
+    "adam": ("adam", ADAM),
+    "adam with decay": ("adam", ADAM | {"decay": 0.01}),
+}
+
+
+@every_table
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("vectors", [1, 2, 3, 13])
+def test_optimizers(isa: str, dtype: str, step: str, vectors: int, rng: np.random.Generator) -> None:
+    kernels, reference = both(isa, dtype)
+    name, numbers = STEPS[step]
+    n = vectors * kernels.width
+    eps = float(np.finfo(dtype).eps)
+    g, p, first = (rng.standard_normal(n).astype(dtype) for _ in range(3))
+    second = rng.uniform(0, 1, n).astype(dtype)
+    slots = {"sgd": [], "momentum": [first], "adam": [first, second]}[name]
+    results = []
+    for table in (kernels, reference):
+        state = [np.append(x, np.full(5, SENTINEL, dtype)) for x in (p, *slots)]
+        table.update(OPTIMIZERS.index(name), g, *(x[:n] for x in state), rate=0.01, **numbers)
+        assert all((x[n:] == SENTINEL).all() for x in state)
+        results.append(state)
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=8 * eps, atol=8 * eps)
+
+
+@every_table
+def test_an_optimizer_leaves_the_zero_padding_zero(isa: str, dtype: str) -> None:
+    kernels, _ = both(isa, dtype)
+    for name, numbers in STEPS.values():
+        zeros = [np.zeros(kernels.width, dtype) for _ in range(4)]
+        kernels.update(OPTIMIZERS.index(name), *zeros, rate=0.1, **(numbers | {"epsilon": 1e-300}))
+        assert all((x == 0).all() for x in zeros)
+
+
+@every_table
+def test_the_step_does_not_depend_on_how_a_buffer_is_cut(isa: str, dtype: str, rng: np.random.Generator) -> None:
+    kernels, _ = both(isa, dtype)
+    w = kernels.width
+    g, p, m, v = (rng.uniform(0, 1, 5 * w).astype(dtype) for _ in range(4))
+    whole, pieces = [p.copy(), m.copy(), v.copy()], [p.copy(), m.copy(), v.copy()]
+    kernels.update(2, g, *whole, rate=0.1, **ADAM)
+    for a, b in ((0, w), (w, 4 * w), (4 * w, 5 * w)):
+        kernels.update(2, g[a:b], *(x[a:b] for x in pieces), rate=0.1, **ADAM)
+    for a, b in zip(whole, pieces, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+@every_table
+def test_fma_peak_counts_its_work(isa: str, dtype: str) -> None:
+    kernels, _ = both(isa, dtype)
+    assert kernels.fma_peak(10) == 10 * 12 * kernels.width * 2
