@@ -29,6 +29,12 @@ typedef struct nn_team nn_team;
 typedef void (*nn_task)(void *context, nn_team *team, int thread, int n_threads);
 int nn_parallel(int n_threads, nn_task task, void *context); /* runs task on up to n_threads threads; returns how many */
 void nn_barrier(nn_team *team);                              /* inside a task: all threads of the team meet */
+/* A team that waits in vain for a thread without a core is given up. Thread 0 calls nn_watch_team before the first
+ * barrier of a step of `flops`; all ask nn_team_given_up between the step's barriers; after the second the others leave
+ * and thread 0 calls nn_go_on_alone. */
+void nn_watch_team(nn_team *team, double flops);
+int nn_team_given_up(const nn_team *team);
+void nn_go_on_alone(nn_team *team);
 int nn_max_threads(void);                                     /* default or set; at least 1 */
 void nn_set_max_threads(int n);
 int nn_forced_threads(void);                                  /* tests: exactly so many, 0 for no such order */

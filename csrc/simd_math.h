@@ -109,9 +109,9 @@ INLINE vec vtanh(vec x) {
     vec t = fma_(scale, p, whole), d = t + broadcast(2);
     vec p_lost = (r - p) + c;
     vec t_lost = fma_(scale, p_lost, fma_(scale, p, whole - t)), d_lost = t - (d - broadcast(2));
-    vec a = t / d;
-    a = fma_(fma_(-a, d_lost + t_lost, t_lost), fma_(broadcast((real)-0.5), a, broadcast((real)0.5)), a);
-    return copy_sign(a, x);
+    vec a = t / d, reciprocal = fma_(broadcast((real)-0.5), a, broadcast((real)0.5));
+    reciprocal = blend(vless(t, broadcast(16)), reciprocal, broadcast(0)); /* beyond, the loss does not matter */
+    return copy_sign(fma_(fma_(-a, d_lost + t_lost, t_lost), reciprocal, a), x);
 }
 
 /* log(x) for x > 0; -infinity at 0, NaN below; infinity at infinity. Subnormal x count as 0. */

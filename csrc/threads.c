@@ -3,12 +3,15 @@
  * One parallel region a call; inside it threads meet at a barrier of our own, which spins briefly and then yields, so
  * that a machine with more threads than cores still gets on. Each team has its own barrier: two Python threads may
  * train two networks at once. The region also flushes subnormals to zero in every thread, and puts the mode back.
+ * Where a thread has waited in vain for another that has no core to run on, short steps go on in one thread: waiting
+ * for a time slice would cost a thousand of them, and the result is the same.
  * After a fork the child has lost libgomp's threads; it works on alone rather than wait for them.
  */
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "nncore.h"
 
@@ -32,15 +35,25 @@ static void restore_mode(unsigned mode) { __asm__ volatile("msr fpcr, %0" : : "r
 static void pause_briefly(void) { __asm__ volatile("yield"); }
 #endif
 
-enum { SPINS = 4000, MOST_LOGGED = 256 };
+enum {
+    SPINS = 4000, /* some 50 us */
+    LATE_MOST = 2, /* barriers with a longer wait in one call until the team is given up */
+    MOST_LOGGED = 256
+};
+static const double FLOPS_SHORT = 20e6;      /* a step of about 100 us on one core: below, a time slice is an age */
+static const double FLOPS_WORTH = 300e3;     /* a thread's share that pays for the barriers */
+static const int64_t CONTENDED_NS = 300000000; /* how long one thread is preferred after a team was given up */
 
 struct nn_team {
     int n;
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint generation;
+    atomic_int late;
+    int given_up; /* written by thread 0 before the first barrier of a step, read by all before the second */
 };
 
 static atomic_int set_threads, forced_threads, pool_used, forked;
+static _Atomic int64_t contended_until; /* ns */
 static atomic_int seen[MOST_LOGGED + 1]; /* seen[n]: teams of n since nn_force_threads */
 
 static void after_fork_in_child(void) {
@@ -50,9 +63,10 @@ static void after_fork_in_child(void) {
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
 void nn_barrier(nn_team *team) {
-    if (team->n == 1) return;
+    const int n = team->n;
+    if (n == 1) return;
     const unsigned generation = atomic_load_explicit(&team->generation, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == team->n) {
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == n) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&team->generation, generation + 1, memory_order_release);
         return;
@@ -62,30 +76,46 @@ void nn_barrier(nn_team *team) {
             pause_briefly();
         else
             sched_yield();
+        if (spin == SPINS) atomic_fetch_add(&team->late, 1);
     }
 }
 
-static void run_one(nn_team *team, nn_task task, void *context, int thread) {
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void nn_watch_team(nn_team *team, double flops) {
+    if (team->n == 1 || flops > FLOPS_SHORT || atomic_load(&team->late) < LATE_MOST || atomic_load(&forced_threads)) return;
+    team->given_up = 1;
+    atomic_store(&contended_until, now_ns() + CONTENDED_NS);
+}
+int nn_team_given_up(const nn_team *team) { return team->given_up; }
+void nn_go_on_alone(nn_team *team) { team->n = 1; }
+
+static void run_one(nn_team *team, nn_task task, void *context, int thread, int n_threads) {
     const unsigned mode = flush_subnormals();
-    task(context, team, thread, team->n);
+    task(context, team, thread, n_threads);
     restore_mode(mode);
 }
 
 int nn_parallel(int n_threads, nn_task task, void *context) {
     nn_team team = {.n = 1};
+    int ran = 1;
     if (n_threads > 1 && !atomic_load(&forked)) {
         atomic_store(&pool_used, 1);
 #pragma omp parallel num_threads(n_threads)
         {
 #pragma omp single
-            team.n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
-            run_one(&team, task, context, omp_get_thread_num());
+            ran = team.n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
+            run_one(&team, task, context, omp_get_thread_num(), ran);
         }
     } else {
-        run_one(&team, task, context, 0);
+        run_one(&team, task, context, 0, 1);
     }
-    if (atomic_load(&forced_threads)) atomic_fetch_add(&seen[team.n < MOST_LOGGED ? team.n : MOST_LOGGED], 1);
-    return team.n;
+    if (atomic_load(&forced_threads)) atomic_fetch_add(&seen[ran < MOST_LOGGED ? ran : MOST_LOGGED], 1);
+    return ran;
 }
 
 int nn_max_threads(void) {
@@ -119,6 +149,8 @@ int nn_choose_threads(double flops, int limit) {
     if (forced) return forced;
     int most = nn_max_threads();
     if (limit > 0 && limit < most) most = limit;
-    const double worth = flops / 300e3;
-    return worth < 2 ? 1 : worth < most ? (int)worth : most;
+    const double worth = flops / FLOPS_WORTH;
+    if (worth < 2 || most < 2) return 1;
+    if (flops <= FLOPS_SHORT && now_ns() < atomic_load(&contended_until)) return 1;
+    return worth < most ? (int)worth : most;
 }

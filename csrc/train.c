@@ -41,6 +41,7 @@ typedef struct run {
     int64_t first_step, n_steps;
     int64_t steps_per_epoch;
     int chunked;
+    double flops; /* a step's */
     char *gradient; /* where it is asked for rather than an update; else NULL */
     failure *failures; /* one for each thread, of this step */
 } run;
@@ -244,10 +245,12 @@ static failure worst(const run *c, int n_threads) {
 }
 
 /* Runs one batch; returns whether it went well, and if so has updated (or filled the gradient) */
-static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_team *team, int thread, int n_threads) {
+static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_team *team, int thread, int n_threads,
+                         int *given_up) {
     const nn_plan *p = c->p;
     failure *mine = &c->failures[thread];
     mine->status = NN_OK;
+    if (thread == 0) nn_watch_team(team, c->flops);
     if (c->chunked) {
         const int64_t chunks = nn_ceil_div(b->rows, CHUNK);
         for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
@@ -256,6 +259,7 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
         rows_in_blocks(c, &p->training[0], b, b->rows * thread / n_threads, b->rows * (thread + 1) / n_threads, mine);
     }
     nn_barrier(team);
+    *given_up = nn_team_given_up(team);
     const failure f = worst(c, n_threads);
     if (f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED))
         update_units(c, b, u, p->n_vectors * thread / n_threads, p->n_vectors * (thread + 1) / n_threads);
@@ -294,7 +298,8 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
         const batch b = {first, rows, shuffled ? job->order : NULL, 1.0 / (double)rows};
         const nn_update u = update_of(job, step);
-        const failure f = one_batch(c, &b, &u, team, thread, n_threads);
+        int given_up = 0;
+        const failure f = one_batch(c, &b, &u, team, thread, n_threads, &given_up);
         if (f.status != NN_OK) {
             if (thread == 0) {
                 job->steps_done = step;
@@ -302,6 +307,11 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
                 job->bad_layer = f.status == NN_DIVERGED ? first_bad_layer(c, rows) : -1;
             }
             return;
+        }
+        if (given_up && n_threads > 1) {
+            if (thread != 0) return;
+            nn_go_on_alone(team);
+            n_threads = 1;
         }
     }
     if (thread == 0) job->steps_done = c->n_steps;
@@ -311,7 +321,8 @@ static void gradient_task(void *context, nn_team *team, int thread, int n_thread
     const run *c = context;
     const batch b = {0, c->job->n, NULL, 1.0 / (double)c->job->n};
     const nn_update none = {0};
-    const failure f = one_batch(c, &b, &none, team, thread, n_threads);
+    int given_up = 0;
+    const failure f = one_batch(c, &b, &none, team, thread, n_threads, &given_up);
     if (thread == 0 && f.status != NN_OK) c->job->bad_row = f.row;
 }
 
@@ -340,7 +351,8 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     const int64_t chunks = nn_ceil_div(rows, CHUNK);
     c->chunked = chunks > 1 && chunks <= CHUNKS_MOST / p->n_parameters;
     const double first = 2.0 * (double)p->layers[0].n_in * (double)p->layers[0].n_out;
-    *threads = nn_choose_threads((double)rows * (3 * p->flops_forward - first), c->job->max_threads);
+    c->flops = (double)rows * (3 * p->flops_forward - first);
+    *threads = nn_choose_threads(c->flops, c->job->max_threads);
     if (*threads > rows && !nn_forced_threads()) *threads = (int)rows;
     c->failures = calloc((size_t)*threads, sizeof *c->failures);
     if (!c->failures) return NN_NO_MEMORY;

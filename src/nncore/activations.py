@@ -172,7 +172,8 @@ class Tanh(Activation):
 
     def gradient_from_output(self, a: NDArray[Any]) -> Any:
         """Return 1 - a**2."""
-        return 1 - a * a
+        derivative = a * a
+        return np.subtract(1, derivative, out=derivative)
 
 
 class ReLU(Activation):
