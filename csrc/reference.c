@@ -266,7 +266,7 @@ static void reference_update(const nn_update *u, int64_t n, const void *g_, void
             const wide v = u->beta2 * (wide)second[i] + (1 - (wide)u->beta2) * g * g;
             first[i] = (real)m;
             second[i] = (real)v;
-            p[i] = (real)(p[i] - u->rate * u->correction1 * m / (LIBM(sqrt)(v) * u->correction2 + u->epsilon));
+            p[i] = (real)(p[i] - u->rate * u->correction1 * first[i] / (LIBM(sqrt)(second[i]) * u->correction2 + u->epsilon));
         }
     }
 }

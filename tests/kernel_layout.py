@@ -38,7 +38,20 @@ def both(isa: str, dtype: str) -> tuple[_core.Kernels, _core.Kernels]:
 
 def columns_around(width: int) -> list[int]:
     """Return numbers of columns that end before, at and after a vector and a panel, and some odd ones."""
-    edges = {1, width - 1, width, width + 1, 2 * width - 1, 2 * width, 2 * width + 1, 3 * width, 3 * width + 1, 7, 33, 97}
+    edges = {
+        1,
+        width - 1,
+        width,
+        width + 1,
+        2 * width - 1,
+        2 * width,
+        2 * width + 1,
+        3 * width,
+        3 * width + 1,
+        7,
+        33,
+        97,
+    }
     return sorted(edges - {0})
 
 

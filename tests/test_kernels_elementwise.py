@@ -1,4 +1,4 @@
-"""Elementary functions, activations, their derivatives and the optimizers' steps, per ISA against the naive reference."""
+"""Elementary functions, activations, derivatives and the optimizers' steps, per ISA against the naive reference."""
 
 from __future__ import annotations
 
@@ -136,7 +136,13 @@ def test_derivative_of_relu_at_zero_is_zero_and_nan_gradients_stay(isa: str, dty
     np.testing.assert_array_equal(d, np.array([np.nan, 0], dtype))
 
 
-ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "correction1": 1 / (1 - 0.9**3), "correction2": (1 - 0.999**3) ** -0.5}
+ADAM = {
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "epsilon": 1e-8,
+    "correction1": 1 / (1 - 0.9**3),
+    "correction2": (1 - 0.999**3) ** -0.5,
+}
 STEPS = {
     "sgd": ("sgd", {}),
     "sgd with decay": ("sgd", {"decay": 0.01}),
@@ -166,6 +172,24 @@ def test_optimizers(isa: str, dtype: str, step: str, vectors: int, rng: np.rando
         results.append(state)
     for got, want in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=8 * eps, atol=8 * eps)
+
+
+@every_table
+def test_adam_with_gradients_of_every_size(isa: str, dtype: str, rng: np.random.Generator) -> None:
+    """A gradient whose square is infinite makes a step of 0, one whose square vanishes a step of rate * m / epsilon."""
+    kernels, reference = both(isa, dtype)
+    eps, info = float(np.finfo(dtype).eps), np.finfo(dtype)
+    sizes = np.linspace(np.log2(float(info.tiny)) * 0.49, np.log2(float(info.max)) - 3, 64 * kernels.width)
+    g = (2.0**sizes * rng.choice([-1, 1], sizes.size)).astype(dtype)
+    results = []
+    for table in (kernels, reference):
+        state = [np.zeros(g.size, dtype) for _ in range(3)]
+        table.update(OPTIMIZERS.index("adam"), g, *state, rate=1.0, **ADAM)
+        results.append(state)
+    (p, m, v), (p_want, m_want, v_want) = results
+    np.testing.assert_allclose(m, m_want, rtol=4 * eps)
+    np.testing.assert_allclose(v, v_want, rtol=8 * eps)
+    np.testing.assert_allclose(p, p_want, rtol=16 * eps)
 
 
 @every_table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from kernel_layout import SENTINEL, _core, both, columns_around, every_table, panel_starts, to_panels
@@ -17,7 +19,7 @@ def gradient(
     for panel, (_, _, stored) in enumerate(panel_starts(n, table.width)):
         dst = np.full((k + 3, stored), SENTINEL, a.dtype)
         edges = (0, k + 1) if cuts is None else cuts
-        for k0, k1 in zip(edges[:-1], edges[1:], strict=True):
+        for k0, k1 in itertools.pairwise(edges):
             table.outer(left, right, dst[k0:], k, n, r0, r1, panel, k0, k1)
         assert (dst[edges[-1] :] == SENTINEL).all()
         result.append(dst[: edges[-1]])
@@ -57,7 +59,9 @@ def test_row_ranges(isa: str, dtype: str, rng: np.random.Generator) -> None:
 
 
 @every_table
-def test_an_element_has_the_same_bits_however_the_rows_of_dw_are_cut(isa: str, dtype: str, rng: np.random.Generator) -> None:
+def test_an_element_has_the_same_bits_however_the_rows_of_dw_are_cut(
+    isa: str, dtype: str, rng: np.random.Generator
+) -> None:
     kernels, _ = both(isa, dtype)
     w = kernels.width
     for k in (1, 5, 2 * w, 4 * w + 3, 97):
@@ -65,7 +69,7 @@ def test_an_element_has_the_same_bits_however_the_rows_of_dw_are_cut(isa: str, d
             a, d = rng.standard_normal((21, k)).astype(dtype), rng.standard_normal((21, n)).astype(dtype)
             whole = gradient(kernels, a, d, 2, 21)
             every = tuple(range(k + 2))
-            for cuts in (every, every[::7] + (k + 1,), every[::14] + (k + 1,), (0, k, k + 1), (0, k // 2, k + 1)):
+            for cuts in (every, (*every[::7], k + 1), (*every[::14], k + 1), (0, k, k + 1), (0, k // 2, k + 1)):
                 pieces = gradient(kernels, a, d, 2, 21, tuple(sorted(set(cuts))))
                 for p, q in zip(whole, pieces, strict=True):
                     assert p.tobytes() == q.tobytes()

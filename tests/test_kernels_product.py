@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from kernel_layout import (
@@ -32,13 +34,17 @@ class Layer:
     def out(self) -> np.ndarray:
         return to_panels(np.full((self.rows, self.n), SENTINEL, self.dtype), self.width, SENTINEL)
 
-    def forward(self, table: _core.Kernels, r0: int, r1: int, activation: int, out: np.ndarray | None = None) -> np.ndarray:
+    def forward(
+        self, table: _core.Kernels, r0: int, r1: int, activation: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
         out = self.out() if out is None else out
         a = to_panels(self.a, self.width, RUBBISH)
         table.forward(a, to_weights(self.w, self.width), out, self.k, self.n, r0, r1, activation, 0.3)
         return out
 
-    def backward(self, table: _core.Kernels, r0: int, r1: int, activation: int, out: np.ndarray | None = None) -> np.ndarray:
+    def backward(
+        self, table: _core.Kernels, r0: int, r1: int, activation: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
         out = self.out() if out is None else out
         d, outputs = to_panels(self.a, self.width, RUBBISH), to_panels(self.outputs, self.width, 0.5)
         wt = to_weights(self.w[: self.k], self.width)
@@ -52,7 +58,10 @@ class Layer:
 
     def check(self, table: _core.Kernels, reference: _core.Kernels, r0: int, r1: int, activation: int) -> None:
         for name in ("forward", "backward"):
-            got, want = getattr(self, name)(table, r0, r1, activation), getattr(self, name)(reference, r0, r1, activation)
+            got, want = (
+                getattr(self, name)(table, r0, r1, activation),
+                getattr(self, name)(reference, r0, r1, activation),
+            )
             error = np.abs(from_panels(got, self.n).astype(float) - from_panels(want, self.n))[r0:r1]
             shape = f"{name} of {self.rows} x {self.k} x {self.n}, rows {r0}..{r1}, {ACTIVATIONS[activation]}"
             assert (error <= self.bound()[r0:r1]).all(), shape
@@ -111,7 +120,7 @@ def test_a_row_has_the_same_bits_however_the_rows_are_cut(
             whole = run(kernels, 0, 40, activation)
             for cuts in (range(41), (0, 1, 14, 15, 40), (0, 6, 12, 18, 40), (0, 23, 40)):
                 pieces = layer.out()
-                for r0, r1 in zip(cuts[:-1], cuts[1:], strict=True):
+                for r0, r1 in itertools.pairwise(cuts):
                     run(kernels, r0, r1, activation, pieces)
                 assert pieces.tobytes() == whole.tobytes()
 

@@ -149,7 +149,7 @@ cdef class NativeSlots:
     cdef NativeEngine engine
     cdef list buffers
 
-    def __init__(self, NativeEngine engine, int n):
+    def __cinit__(self, NativeEngine engine not None, int n):
         self.engine = engine
         self.buffers = [_Buffer(engine.buffer_bytes()) for _ in range(n)]
 
@@ -173,7 +173,7 @@ cdef class NativeJob:
     cdef readonly object optimizer, row_losses, predictions, slots
     cdef readonly int64_t steps_per_epoch
 
-    def __init__(self, NativeEngine engine, X, y, *, str loss, int64_t batch_size, bint shuffle, seed, first_epoch,
+    def __cinit__(self, NativeEngine engine not None, X, y, *, str loss, int64_t batch_size, bint shuffle, seed, first_epoch,
                  optimizer, NativeSlots slots, bint record, threads):
         cdef double bytes_needed = 0
         cdef nn_status status
@@ -262,9 +262,7 @@ cdef class NativeEngine:
     cdef readonly object dtype, shapes
     cdef readonly int64_t n_in, n_out, n_parameters
 
-    def __init__(self, layers, str dtype):
-        if self.plan != NULL:
-            raise TypeError("an engine is made once")
+    def __cinit__(self, layers, str dtype):
         self.dtype = np.dtype(dtype)
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float64'")
