@@ -17,80 +17,80 @@
 #include "nncore.h"
 
 typedef struct nn_gather {
-    const void *x;          /* row-major source, `stride` reals from row to row */
-    int64_t stride, n;      /* n columns */
-    const uint32_t *order;  /* source row of each destination row; NULL: row r itself, counted from `first` */
-    int64_t first;          /* destination row r is source row order[first + r] (or first + r) */
+    const void *x;         /* row-major source, `stride` reals from row to row */
+    int64_t stride, n;     /* n columns */
+    const uint32_t *order; /* source row of each destination row; NULL: row r itself, counted from `first` */
+    int64_t first;         /* destination row r is source row order[first + r] (or first + r) */
     void *panels;
     int64_t panel_rows;
-    int width;              /* W of the layout; used by the reference, which has none of its own */
+    int width; /* W of the layout; used by the reference, which has none of its own */
 } nn_gather;
 
 typedef struct nn_scatter {
     const void *panels;
     int64_t panel_rows, n;
-    void *y;                /* row-major destination */
+    void *y; /* row-major destination */
     int64_t stride;
-    const uint32_t *order;  /* destination row of each panel row, as in nn_gather */
+    const uint32_t *order; /* destination row of each panel row, as in nn_gather */
     int64_t first;
     int width;
 } nn_scatter;
 
 typedef struct nn_product {
-    const void *a;          /* left operand, panels of k columns (forward: inputs; backward: deltas) */
+    const void *a; /* left operand, panels of k columns (forward: inputs; backward: deltas) */
     int64_t a_rows, k;
-    const void *w;          /* right operand, panels of n columns with w_rows rows each; row k is the bias in `forward` */
+    const void *w; /* right operand, panels of n columns with w_rows rows each; row k is the bias in `forward` */
     int64_t w_rows, n;
-    void *out;              /* panels of n columns */
+    void *out; /* panels of n columns */
     int64_t out_rows;
-    const void *outputs;    /* backward: what the layer below put out, panels like `out` */
-    int activation;         /* forward: f; backward: f of the layer below */
+    const void *outputs; /* backward: what the layer below put out, panels like `out` */
+    int activation;      /* forward: f; backward: f of the layer below */
     double alpha;
     int width;
 } nn_product;
 
 typedef struct nn_outer {
-    const void *a;          /* the layer's inputs, panels of k columns */
+    const void *a; /* the layer's inputs, panels of k columns */
     int64_t a_rows, k;
-    const void *d;          /* the layer's deltas, panels of n columns */
+    const void *d; /* the layer's deltas, panels of n columns */
     int64_t d_rows, n;
-    int64_t r0, r1;         /* summed over these rows, in their order */
+    int64_t r0, r1; /* summed over these rows, in their order */
     int width;
 } nn_outer;
 
 typedef struct nn_transpose {
-    const void *w;          /* weight panels, w_rows = k + 1 */
+    const void *w; /* weight panels, w_rows = k + 1 */
     int64_t k, n;
-    void *wt;               /* transposed panels */
+    void *wt; /* transposed panels */
     int width;
 } nn_transpose;
 
 typedef struct nn_loss_args {
-    int loss, activation;   /* activation of the last layer. From the logits: softmax + cross_entropy, sigmoid + bce */
+    int loss, activation; /* activation of the last layer. From the logits: softmax + cross_entropy, sigmoid + bce */
     double alpha;
-    void *outputs;          /* panels: pre-activations for a softmax or sigmoid head, else outputs; left as outputs */
-    void *delta;            /* panels: on entry the targets (unless labels), on exit the gradient */
+    void *outputs; /* panels: pre-activations for a softmax or sigmoid head, else outputs; left as outputs */
+    void *delta;   /* panels: on entry the targets (unless labels), on exit the gradient */
     int64_t panel_rows, n;
-    const int32_t *labels;  /* class of each source row, or NULL */
-    const uint32_t *order;  /* source row of each row, as in nn_gather; only for the labels */
+    const int32_t *labels; /* class of each source row, or NULL */
+    const uint32_t *order; /* source row of each row, as in nn_gather; only for the labels */
     int64_t first;
-    double scale;           /* 1 / (number of rows in the batch) */
-    double *row_loss;       /* one for each row */
+    double scale;     /* 1 / (number of rows in the batch) */
+    double *row_loss; /* one for each row */
     int width;
 } nn_loss_args;
 
 typedef struct nn_update {
-    int optimizer;          /* nn_optimizer */
+    int optimizer; /* nn_optimizer */
     int nesterov;
-    double rate, decay;     /* decay is added to the gradient as decay * p */
-    double momentum;        /* SGD */
+    double rate, decay;                                     /* decay is added to the gradient as decay * p */
+    double momentum;                                        /* SGD */
     double beta1, beta2, epsilon, correction1, correction2; /* Adam: rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
 } nn_update;
 
 typedef struct nn_kernels {
     const char *isa;
-    int width;              /* W */
-    int element_size;       /* sizeof(real) */
+    int width;        /* W */
+    int element_size; /* sizeof(real) */
 #define NN_KERNEL(result, name, arguments) result(*name) arguments;
 #include "kernels.inc"
 #undef NN_KERNEL

@@ -27,19 +27,20 @@ const char *nn_isas_available(int i); /* i = 0, 1, ...; NULL at the end */
 /* ---- threads.c */
 typedef struct nn_team nn_team;
 typedef void (*nn_task)(void *context, nn_team *team, int thread, int n_threads);
-int nn_parallel(int n_threads, nn_task task, void *context); /* runs task on up to n_threads threads; returns how many */
-void nn_barrier(nn_team *team);                              /* inside a task: all threads of the team meet */
+int nn_parallel(int n_threads, nn_task task,
+                void *context); /* runs task on up to n_threads threads; returns how many */
+void nn_barrier(nn_team *team); /* inside a task: all threads of the team meet */
 /* A team that waits in vain for a thread without a core is given up. Thread 0 calls nn_watch_team before the first
  * barrier of a step of `flops`; all ask nn_team_given_up between the step's barriers; after the second the others leave
  * and thread 0 calls nn_go_on_alone. */
 void nn_watch_team(nn_team *team, double flops);
 int nn_team_given_up(const nn_team *team);
 void nn_go_on_alone(nn_team *team);
-int nn_max_threads(void);                                     /* default or set; at least 1 */
+int nn_max_threads(void); /* default or set; at least 1 */
 void nn_set_max_threads(int n);
-int nn_forced_threads(void);                                  /* tests: exactly so many, 0 for no such order */
+int nn_forced_threads(void); /* tests: exactly so many, 0 for no such order */
 void nn_force_threads(int n);
-int nn_thread_log(int i);                                     /* tests: i-th size of team seen since then; 0 at the end */
+int nn_thread_log(int i); /* tests: i-th size of team seen since then; 0 at the end */
 const char *nn_openmp(void);
 int nn_choose_threads(double flops, int limit); /* how many threads so much work is worth; limit 0: no bound */
 
@@ -77,27 +78,27 @@ int nn_plan_finite(const nn_plan *plan);
 
 /* ---- train.c */
 typedef struct nn_job {
-    const void *x;          /* n x n_in reals, row-major */
-    const void *y;          /* n x n_out reals, or NULL */
-    const int32_t *labels;  /* n classes, or NULL */
+    const void *x;         /* n x n_in reals, row-major */
+    const void *y;         /* n x n_out reals, or NULL */
+    const int32_t *labels; /* n classes, or NULL */
     int64_t n, batch;
-    int loss;               /* nn_loss */
+    int loss; /* nn_loss */
     int shuffle;
     uint64_t seed, first_epoch;
     int optimizer, nesterov; /* nn_optimizer */
     double momentum, beta1, beta2, epsilon, decay;
-    const double *rates;    /* learning rate of each step of the call; n_rates = 1: the same for all */
+    const double *rates; /* learning rate of each step of the call; n_rates = 1: the same for all */
     int64_t n_rates;
-    void *slots[2];         /* parameter-shaped buffers; NULL where the optimizer has no such slot */
-    int64_t updates;        /* updates done before the call; nn_run adds those that it does */
-    double *row_loss;       /* n: each row's loss at its latest visit */
-    void *predictions;      /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
-    int max_threads;        /* upper bound; 0: none */
+    void *slots[2];    /* parameter-shaped buffers; NULL where the optimizer has no such slot */
+    int64_t updates;   /* updates done before the call; nn_run adds those that it does */
+    double *row_loss;  /* n: each row's loss at its latest visit */
+    void *predictions; /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
+    int max_threads;   /* upper bound; 0: none */
     /* results */
     int64_t steps_done;
-    int64_t bad_row;        /* NN_BAD_X, NN_BAD_Y: the row in x or y */
-    int bad_layer;          /* NN_DIVERGED: the first layer with a non-finite output, -1 for the loss alone */
-    int threads;            /* how many ran */
+    int64_t bad_row; /* NN_BAD_X, NN_BAD_Y: the row in x or y */
+    int bad_layer;   /* NN_DIVERGED: the first layer with a non-finite output, -1 for the loss alone */
+    int threads;     /* how many ran */
     /* owned by the job, made by nn_job_prepare */
     uint32_t *order;
     void *scratch;
@@ -112,6 +113,7 @@ nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps
 nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed);
 
 /* ---- predict.c: outputs of the first n_layers layers for n rows; row-major. */
-nn_status nn_predict(nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads, double *bytes_needed);
+nn_status nn_predict(nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads,
+                     double *bytes_needed);
 
 #endif

@@ -42,11 +42,13 @@ nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_st
     double parameters = 0, transposed = 0;
     for (int l = 0; l < n_layers; l++) {
         nn_geometry *g = &p->layers[l];
-        if (layers[l].n_in < 1 || layers[l].n_out < 1 || layers[l].n_in > INT64_MAX / 4 || layers[l].n_out > INT64_MAX / 4) {
+        if (layers[l].n_in < 1 || layers[l].n_out < 1 || layers[l].n_in > INT64_MAX / 4 ||
+            layers[l].n_out > INT64_MAX / 4) {
             *status = NN_BAD_SIZE;
             goto fail;
         }
-        const double wide_out = (double)layers[l].n_out + (double)p->vector, wide_in = (double)layers[l].n_in + (double)p->vector;
+        const double wide_out = (double)layers[l].n_out + (double)p->vector,
+                     wide_in = (double)layers[l].n_in + (double)p->vector;
         *bytes_needed = (parameters + wide_out * ((double)layers[l].n_in + 1)) * (double)p->size;
         if (*bytes_needed > MOST_BYTES || wide_in * wide_out * (double)p->size > MOST_BYTES) goto fail;
         g->n_in = layers[l].n_in;

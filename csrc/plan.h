@@ -8,9 +8,9 @@ typedef struct nn_geometry {
     int64_t n_in, n_out;
     int activation;
     double alpha;
-    int64_t panels;    /* of the layer's outputs */
-    int64_t vectors;   /* vectors in a row of all its weight panels */
-    int64_t weights;   /* offset in a parameter-shaped buffer, in elements; row n_in of each panel is the bias */
+    int64_t panels;     /* of the layer's outputs */
+    int64_t vectors;    /* vectors in a row of all its weight panels */
+    int64_t weights;    /* offset in a parameter-shaped buffer, in elements; row n_in of each panel is the bias */
     int64_t transposed; /* offset in the transposed copy; the first layer has none */
 } nn_geometry;
 

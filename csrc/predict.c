@@ -29,33 +29,52 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     const nn_geometry *last = &p->layers[c->n_layers - 1];
     for (int64_t b = blocks * thread / n_threads; b < blocks * (thread + 1) / n_threads; b++) {
         const int64_t first = b * c->rows, rows = c->n - first < c->rows ? c->n - first : c->rows;
-        const nn_gather g = {.x = c->x, .stride = p->layers[0].n_in, .n = p->layers[0].n_in, .first = first,
-                             .panels = from, .panel_rows = c->rows, .width = (int)p->vector};
+        const nn_gather g = {.x = c->x,
+                             .stride = p->layers[0].n_in,
+                             .n = p->layers[0].n_in,
+                             .first = first,
+                             .panels = from,
+                             .panel_rows = c->rows,
+                             .width = (int)p->vector};
         /* a row with NaN or infinity stops gather: go on behind it, the row's outputs show it */
         for (int64_t r = 0; (r = k->gather(&g, r, rows)) >= 0; r++) continue;
         for (int l = 0; l < c->n_layers; l++) {
             const nn_geometry *q = &p->layers[l];
-            const nn_product f = {.a = from, .a_rows = c->rows, .k = q->n_in, .w = p->parameters + q->weights * p->size,
-                                  .w_rows = q->n_in + 1, .n = q->n_out, .out = to, .out_rows = c->rows,
+            const nn_product f = {.a = from,
+                                  .a_rows = c->rows,
+                                  .k = q->n_in,
+                                  .w = p->parameters + q->weights * p->size,
+                                  .w_rows = q->n_in + 1,
+                                  .n = q->n_out,
+                                  .out = to,
+                                  .out_rows = c->rows,
                                   .activation = q->activation == NN_SOFTMAX ? NN_IDENTITY : q->activation,
-                                  .alpha = q->alpha, .width = (int)p->vector};
+                                  .alpha = q->alpha,
+                                  .width = (int)p->vector};
             k->forward(&f, 0, rows);
             char *swap = from;
             from = to;
             to = swap;
         }
         if (last->activation == NN_SOFTMAX) k->softmax(from, c->rows, last->n_out, 0, rows, (int)p->vector);
-        const nn_scatter s = {.panels = from, .panel_rows = c->rows, .n = last->n_out, .y = c->out,
-                              .stride = last->n_out, .first = first, .width = (int)p->vector};
+        const nn_scatter s = {.panels = from,
+                              .panel_rows = c->rows,
+                              .n = last->n_out,
+                              .y = c->out,
+                              .stride = last->n_out,
+                              .first = first,
+                              .width = (int)p->vector};
         k->scatter(&s, 0, rows);
     }
 }
 
-nn_status nn_predict(nn_plan *p, const void *x, int64_t n, int n_layers, void *out, int max_threads, double *bytes_needed) {
+nn_status nn_predict(nn_plan *p, const void *x, int64_t n, int n_layers, void *out, int max_threads,
+                     double *bytes_needed) {
     prediction c = {p, x, out, n, n < BLOCK ? n : BLOCK, n_layers, 0};
     int threads = nn_choose_threads((double)n * p->flops_forward, max_threads);
     c.buffer_bytes = (size_t)(widest(p) * c.rows * p->panel * p->size);
-    const nn_status status = nn_grow(&p->predicting, &p->predicting_bytes, 2.0 * (double)c.buffer_bytes * threads, bytes_needed);
+    const nn_status status =
+        nn_grow(&p->predicting, &p->predicting_bytes, 2.0 * (double)c.buffer_bytes * threads, bytes_needed);
     if (status != NN_OK) return status;
     nn_parallel(threads, predict_task, &c);
     return NN_OK;

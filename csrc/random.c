@@ -69,7 +69,8 @@ static void sort_small(keyed *in, uint32_t n, int top, uint32_t *order, keyed *o
     for (uint32_t i = 1; i < n; i++) {
         const keyed x = out[i];
         uint32_t j = i;
-        for (; j && (out[j - 1].key > x.key || (out[j - 1].key == x.key && out[j - 1].row > x.row)); j--) out[j] = out[j - 1];
+        for (; j && (out[j - 1].key > x.key || (out[j - 1].key == x.key && out[j - 1].row > x.row)); j--)
+            out[j] = out[j - 1];
         out[j] = x;
     }
     for (uint32_t i = 0; i < n; i++) order[i] = out[i].row;

@@ -47,7 +47,9 @@ static int64_t in_weights(int64_t k, int64_t j, int64_t rows, int64_t n, int wid
     return start * rows + k * panel_width(j, n, width) + (j - start);
 }
 
-static int64_t source_row(const uint32_t *order, int64_t first, int64_t r) { return order ? order[first + r] : first + r; }
+static int64_t source_row(const uint32_t *order, int64_t first, int64_t r) {
+    return order ? order[first + r] : first + r;
+}
 
 /* ---- functions of one number */
 
@@ -139,7 +141,8 @@ static void reference_outer(const nn_outer *o, int64_t panel, int64_t k0, int64_
         for (int64_t j = j0; j < j0 + columns; j++) {
             wide sum = 0; /* and 0 where the panel has columns that the matrix has not */
             for (int64_t r = o->r0; r < o->r1 && j < o->n; r++)
-                sum += (k < o->k ? (wide)a[in_panels(r, k, o->a_rows, o->width)] : 1) * d[in_panels(r, j, o->d_rows, o->width)];
+                sum += (k < o->k ? (wide)a[in_panels(r, k, o->a_rows, o->width)] : 1) *
+                       d[in_panels(r, j, o->d_rows, o->width)];
             out[(k - k0) * columns + (j - j0)] = (real)sum;
         }
 }
@@ -234,8 +237,9 @@ static void loss_row(const nn_loss_args *l, int64_t r, int32_t label) {
         }
         for (int64_t j = 0; j < n; j++) {
             const wide slope = slope_of(l->loss, OUTPUT(j), DELTA(j));
-            const wide through = l->activation == NN_SOFTMAX ? OUTPUT(j) * (slope - dot)
-                                                             : times_derivative(l->activation, l->alpha, OUTPUT(j), slope);
+            const wide through = l->activation == NN_SOFTMAX
+                                     ? OUTPUT(j) * (slope - dot)
+                                     : times_derivative(l->activation, l->alpha, OUTPUT(j), slope);
             DELTA(j) = (real)(through * scale);
         }
         if (l->loss != NN_CROSS_ENTROPY) total /= (wide)n;
@@ -266,7 +270,8 @@ static void reference_update(const nn_update *u, int64_t n, const void *g_, void
             const wide v = u->beta2 * (wide)second[i] + (1 - (wide)u->beta2) * g * g;
             first[i] = (real)m;
             second[i] = (real)v;
-            p[i] = (real)(p[i] - u->rate * u->correction1 * first[i] / (LIBM(sqrt)(second[i]) * u->correction2 + u->epsilon));
+            p[i] = (real)(p[i] -
+                          u->rate * u->correction1 * first[i] / (LIBM(sqrt)(second[i]) * u->correction2 + u->epsilon));
         }
     }
 }

@@ -185,14 +185,13 @@ INLINE vec copy_sign(vec magnitude, vec signs) {
 #define TURNED(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
 #define FOLD_2(v, f) v = f(v, TURNED(v, 1, 0))
 #define FOLD_4(v, f) v = f(v, TURNED(v, 2, 3, 0, 1)), v = f(v, TURNED(v, 1, 0, 3, 2))
-#define FOLD_8(v, f)                                \
-    v = f(v, TURNED(v, 4, 5, 6, 7, 0, 1, 2, 3)),    \
-    v = f(v, TURNED(v, 2, 3, 0, 1, 6, 7, 4, 5)),    \
+#define FOLD_8(v, f)                                                                          \
+    v = f(v, TURNED(v, 4, 5, 6, 7, 0, 1, 2, 3)), v = f(v, TURNED(v, 2, 3, 0, 1, 6, 7, 4, 5)), \
     v = f(v, TURNED(v, 1, 0, 3, 2, 5, 4, 7, 6))
-#define FOLD_16(v, f)                                                           \
-    v = f(v, TURNED(v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)),  \
-    v = f(v, TURNED(v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)),  \
-    v = f(v, TURNED(v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)),  \
+#define FOLD_16(v, f)                                                          \
+    v = f(v, TURNED(v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)), \
+    v = f(v, TURNED(v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)), \
+    v = f(v, TURNED(v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)), \
     v = f(v, TURNED(v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14))
 #if NN_VECTOR_BYTES == 64 && !defined(NN_DOUBLE)
 #define FOLD FOLD_16

@@ -18,34 +18,53 @@
 #ifdef NN_DOUBLE
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1023
-#define ROUNDER 0x1.8p52                   /* adding it rounds to a whole number, left in the low bits */
-#define LN2_HIGH 0x1.62e42fefap-1          /* 36 bits: n * LN2_HIGH is exact for |n| < 2^17 */
+#define ROUNDER 0x1.8p52          /* adding it rounds to a whole number, left in the low bits */
+#define LN2_HIGH 0x1.62e42fefap-1 /* 36 bits: n * LN2_HIGH is exact for |n| < 2^17 */
 #define LN2_LOW 0x1.cf79abc9e3b39p-40
-#define EXP_LOWEST (-708.4)                /* just below, results are subnormal */
-#define EXP_HIGHEST 709.79                 /* just above, results are infinite */
-#define TANH_FLAT 20.0                     /* tanh rounds to 1 from here on */
-static const real exp_q[] = {0.5, 0.16666666666666670991, 0.041666666666666669755, 0.0083333333333261351258, 0.0013888888888883748305, 0.00019841269874820625271, 0.000024801587325547741216, 2.755725540020642443e-6, 2.7557273643110295328e-7, 2.5105217004720745164e-8, 2.0914686968086877233e-9};
-static const real log_h[] = {0.66666666666666666456, 0.40000000000000912038, 0.28571428570782207716, 0.2222222239655298081, 0.18181795124476753508, 0.15386267672882225032, 0.13268026140428739298, 0.13094416666525344015};
-static const real log1p_h[] = {0.66666666666666666667, 0.39999999999999999502, 0.28571428571428821812, 0.222222222221727887, 0.18181818186880556257, 0.15384615076709172748, 0.13333345323305978498, 0.11764394102673769388, 0.10531837812039883673, 0.094571632072114846741, 0.092319442733682474862, 0.052834122281372712085, 0.14938828485979847019};
+#define EXP_LOWEST (-708.4) /* just below, results are subnormal */
+#define EXP_HIGHEST 709.79  /* just above, results are infinite */
+#define TANH_FLAT 20.0      /* tanh rounds to 1 from here on */
+static const real exp_q[] = {0.5,
+                             0.16666666666666670991,
+                             0.041666666666666669755,
+                             0.0083333333333261351258,
+                             0.0013888888888883748305,
+                             0.00019841269874820625271,
+                             0.000024801587325547741216,
+                             2.755725540020642443e-6,
+                             2.7557273643110295328e-7,
+                             2.5105217004720745164e-8,
+                             2.0914686968086877233e-9};
+static const real log_h[] = {0.66666666666666666456, 0.40000000000000912038, 0.28571428570782207716,
+                             0.2222222239655298081,  0.18181795124476753508, 0.15386267672882225032,
+                             0.13268026140428739298, 0.13094416666525344015};
+static const real log1p_h[] = {0.66666666666666666667,  0.39999999999999999502,  0.28571428571428821812,
+                               0.222222222221727887,    0.18181818186880556257,  0.15384615076709172748,
+                               0.13333345323305978498,  0.11764394102673769388,  0.10531837812039883673,
+                               0.094571632072114846741, 0.092319442733682474862, 0.052834122281372712085,
+                               0.14938828485979847019};
 #else
 #define MANTISSA_BITS 23
 #define EXPONENT_BIAS 127
 #define ROUNDER 0x1.8p23f
-#define LN2_HIGH 0x1.62e4p-1f              /* 15 bits */
+#define LN2_HIGH 0x1.62e4p-1f /* 15 bits */
 #define LN2_LOW 0x1.7f7d1cp-20f
 #define EXP_LOWEST (-87.34f)
 #define EXP_HIGHEST 88.73f
 #define TANH_FLAT 9.1f
-static const real exp_q[] = {0.500000001347f, 0.166666666816f, 0.0416664649253f, 0.00833331092548f, 0.00139336499963f, 0.000198909908247f};
+static const real exp_q[] = {0.500000001347f,   0.166666666816f,   0.0416664649253f,
+                             0.00833331092548f, 0.00139336499963f, 0.000198909908247f};
 static const real log_h[] = {0.66666666552f, 0.400001239061f, 0.285505870376f, 0.233368110052f};
-static const real log1p_h[] = {0.6666666665f, 0.400000107699f, 0.285703057219f, 0.22264711209f, 0.174647024654f, 0.207876168557f};
+static const real log1p_h[] = {0.6666666665f,  0.400000107699f, 0.285703057219f,
+                               0.22264711209f, 0.174647024654f, 0.207876168557f};
 #endif
 #define TERMS(c) ((int)(sizeof(c) / sizeof((c)[0])))
 
 /* c[0] + c[1] x + ... by Horner's rule */
 INLINE vec polynomial(const int terms, const real *c, vec x) {
     vec y = broadcast(c[terms - 1]);
-    UNROLL for (int i = terms - 2; i >= 0; i--) y = fma_(y, x, broadcast(c[i]));
+    UNROLL
+    for (int i = terms - 2; i >= 0; i--) y = fma_(y, x, broadcast(c[i]));
     return y;
 }
 

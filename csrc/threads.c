@@ -36,12 +36,12 @@ static void pause_briefly(void) { __asm__ volatile("yield"); }
 #endif
 
 enum {
-    SPINS = 4000, /* some 50 us */
+    SPINS = 4000,  /* some 50 us */
     LATE_MOST = 2, /* barriers with a longer wait in one call until the team is given up */
     MOST_LOGGED = 256
 };
-static const double FLOPS_SHORT = 20e6;      /* a step of about 100 us on one core: below, a time slice is an age */
-static const double FLOPS_WORTH = 300e3;     /* a thread's share that pays for the barriers */
+static const double FLOPS_SHORT = 20e6;        /* a step of about 100 us on one core: below, a time slice is an age */
+static const double FLOPS_WORTH = 300e3;       /* a thread's share that pays for the barriers */
 static const int64_t CONTENDED_NS = 300000000; /* how long one thread is preferred after a team was given up */
 
 struct nn_team {
@@ -53,7 +53,7 @@ struct nn_team {
 };
 
 static atomic_int set_threads, forced_threads, pool_used, forked;
-static _Atomic int64_t contended_until; /* ns */
+static _Atomic int64_t contended_until;  /* ns */
 static atomic_int seen[MOST_LOGGED + 1]; /* seen[n]: teams of n since nn_force_threads */
 
 static void after_fork_in_child(void) {
@@ -87,7 +87,8 @@ static int64_t now_ns(void) {
 }
 
 void nn_watch_team(nn_team *team, double flops) {
-    if (team->n == 1 || flops > FLOPS_SHORT || atomic_load(&team->late) < LATE_MOST || atomic_load(&forced_threads)) return;
+    if (team->n == 1 || flops > FLOPS_SHORT || atomic_load(&team->late) < LATE_MOST || atomic_load(&forced_threads))
+        return;
     team->given_up = 1;
     atomic_store(&contended_until, now_ns() + CONTENDED_NS);
 }

@@ -21,11 +21,11 @@
 #include "plan.h"
 
 enum {
-    CHUNK = 256,               /* rows */
-    CHUNKS_MOST = 256 * 1024,  /* elements of all partial gradients */
-    BLOCK = 168,               /* rows that go through the layers together */
-    UPDATE_ROWS = 64,          /* weight rows whose gradient is in cache at a time */
-    MOST_PANEL_BYTES = 128     /* of a row of a panel */
+    CHUNK = 256,              /* rows */
+    CHUNKS_MOST = 256 * 1024, /* elements of all partial gradients */
+    BLOCK = 168,              /* rows that go through the layers together */
+    UPDATE_ROWS = 64,         /* weight rows whose gradient is in cache at a time */
+    MOST_PANEL_BYTES = 128    /* of a row of a panel */
 };
 
 typedef struct failure {
@@ -41,8 +41,8 @@ typedef struct run {
     int64_t first_step, n_steps;
     int64_t steps_per_epoch;
     int chunked;
-    double flops; /* a step's */
-    char *gradient; /* where it is asked for rather than an update; else NULL */
+    double flops;      /* a step's */
+    char *gradient;    /* where it is asked for rather than an update; else NULL */
     failure *failures; /* one for each thread, of this step */
 } run;
 
@@ -55,7 +55,8 @@ typedef struct batch {
 /* ---- phase 1 */
 
 /* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order */
-static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1, failure *f) {
+static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+                         failure *f) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     const nn_job *job = c->job;
@@ -73,38 +74,69 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
         return;
     }
     if (job->y) {
-        g = (nn_gather){job->y, layers[last].n_out, layers[last].n_out, b->order, first, w->delta[last + 1], w->rows, width};
+        g = (nn_gather){job->y, layers[last].n_out, layers[last].n_out, b->order, first, w->delta[last + 1], w->rows,
+                        width};
         if ((bad = k->gather(&g, r0, r1)) >= 0) {
             *f = (failure){NN_BAD_Y, offset + bad};
             return;
         }
     }
     for (int l = 0; l <= last; l++) {
-        const nn_product forward = {.a = w->act[l], .a_rows = w->rows, .k = layers[l].n_in,
-                                    .w = p->parameters + layers[l].weights * p->size, .w_rows = layers[l].n_in + 1,
-                                    .n = layers[l].n_out, .out = w->act[l + 1], .out_rows = w->rows,
+        const nn_product forward = {.a = w->act[l],
+                                    .a_rows = w->rows,
+                                    .k = layers[l].n_in,
+                                    .w = p->parameters + layers[l].weights * p->size,
+                                    .w_rows = layers[l].n_in + 1,
+                                    .n = layers[l].n_out,
+                                    .out = w->act[l + 1],
+                                    .out_rows = w->rows,
                                     .activation = l == last && logits ? NN_IDENTITY : layers[l].activation,
-                                    .alpha = layers[l].alpha, .width = width};
+                                    .alpha = layers[l].alpha,
+                                    .width = width};
         k->forward(&forward, r0, r1);
     }
-    const nn_loss_args loss = {job->loss, head, layers[last].alpha, w->act[last + 1], w->delta[last + 1], w->rows,
-                               layers[last].n_out, job->y ? NULL : job->labels, b->order, first, b->scale,
-                               w->row_loss, width};
+    const nn_loss_args loss = {job->loss,
+                               head,
+                               layers[last].alpha,
+                               w->act[last + 1],
+                               w->delta[last + 1],
+                               w->rows,
+                               layers[last].n_out,
+                               job->y ? NULL : job->labels,
+                               b->order,
+                               first,
+                               b->scale,
+                               w->row_loss,
+                               width};
     k->loss(&loss, r0, r1);
     for (int64_t r = r0; r < r1; r++) {
         if (!isfinite(w->row_loss[r]) && f->status == NN_OK) *f = (failure){NN_DIVERGED, offset + r};
         if (job->row_loss) job->row_loss[b->order ? (int64_t)b->order[first + r] : first + r] = w->row_loss[r];
     }
     if (job->predictions) {
-        const nn_scatter s = {w->act[last + 1], w->rows, layers[last].n_out, job->predictions, layers[last].n_out,
-                              b->order, first, width};
+        const nn_scatter s = {w->act[last + 1],
+                              w->rows,
+                              layers[last].n_out,
+                              job->predictions,
+                              layers[last].n_out,
+                              b->order,
+                              first,
+                              width};
         k->scatter(&s, r0, r1);
     }
     for (int l = last; l > 0; l--) {
-        const nn_product backward = {.a = w->delta[l + 1], .a_rows = w->rows, .k = layers[l].n_out,
-                                     .w = p->transposed + layers[l].transposed * p->size, .w_rows = layers[l].n_out,
-                                     .n = layers[l].n_in, .out = w->delta[l], .out_rows = w->rows, .outputs = w->act[l],
-                                     .activation = layers[l - 1].activation, .alpha = layers[l - 1].alpha, .width = width};
+        const nn_product backward = {.a = w->delta[l + 1],
+                                     .a_rows = w->rows,
+                                     .k = layers[l].n_out,
+                                     .w = p->transposed + layers[l].transposed * p->size,
+                                     .w_rows = layers[l].n_out,
+                                     .n = layers[l].n_in,
+                                     .out = w->delta[l],
+                                     .out_rows = w->rows,
+                                     .outputs = w->act[l],
+                                     .activation = layers[l - 1].activation,
+                                     .alpha = layers[l - 1].alpha,
+                                     .width = width};
         k->backward(&backward, r0, r1);
     }
 }
@@ -165,7 +197,8 @@ static place locate(const nn_plan *p, int64_t u) {
 }
 
 /* Rows [k0, k1) of a panel: gradient, then optimizer and transposed copy, or into the gradient's buffer */
-static void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0, int64_t k1) {
+static void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
+                        int64_t k1) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     const nn_geometry *g = &p->layers[layer];
@@ -173,7 +206,8 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
     _Alignas(64) char scratch[(UPDATE_ROWS + 1) * MOST_PANEL_BYTES];
     char *gradient = c->gradient ? c->gradient + at * p->size : scratch;
     if (c->chunked) {
-        k->sum_parts((k1 - k0) * width, nn_ceil_div(b->rows, CHUNK), p->n_parameters, p->parts + at * p->size, gradient);
+        k->sum_parts((k1 - k0) * width, nn_ceil_div(b->rows, CHUNK), p->n_parameters, p->parts + at * p->size,
+                     gradient);
     } else {
         const nn_outer o = outer_of(p, &p->training[0], layer, b->rows);
         k->outer(&o, panel, k0, k1, gradient);
@@ -188,7 +222,8 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
         nn_update bias = *u;
         bias.decay = 0;
         const int64_t skip = weight_rows * width * p->size;
-        k->update(&bias, width, gradient + skip, w + skip, slots[0] ? slots[0] + skip : NULL, slots[1] ? slots[1] + skip : NULL);
+        k->update(&bias, width, gradient + skip, w + skip, slots[0] ? slots[0] + skip : NULL,
+                  slots[1] ? slots[1] + skip : NULL);
     }
     if (layer) {
         const nn_transpose t = {p->parameters + g->weights * p->size, g->n_in, g->n_out,
@@ -218,8 +253,13 @@ static void update_units(const run *c, const batch *b, const nn_update *u, int64
 }
 
 static nn_update update_of(const nn_job *job, int64_t step) {
-    nn_update u = {.optimizer = job->optimizer, .nesterov = job->nesterov, .decay = job->decay, .momentum = job->momentum,
-                   .beta1 = job->beta1, .beta2 = job->beta2, .epsilon = job->epsilon};
+    nn_update u = {.optimizer = job->optimizer,
+                   .nesterov = job->nesterov,
+                   .decay = job->decay,
+                   .momentum = job->momentum,
+                   .beta1 = job->beta1,
+                   .beta2 = job->beta2,
+                   .epsilon = job->epsilon};
     u.rate = job->n_rates == 1 ? job->rates[0] : job->rates[step];
     if (job->optimizer == NN_ADAM) {
         const double t = (double)(job->updates + step + 1);
@@ -275,7 +315,8 @@ static int first_bad_layer(const run *c, int64_t rows) {
             const nn_workspace *w = &p->training[i];
             const int64_t used = rows < w->rows ? rows : w->rows;
             for (int64_t panel = 0; panel < p->layers[l].panels; panel++)
-                if (!p->kernels->finite(used * p->panel, w->act[l + 1] + panel * w->rows * p->panel * p->size)) return l;
+                if (!p->kernels->finite(used * p->panel, w->act[l + 1] + panel * w->rows * p->panel * p->size))
+                    return l;
         }
     return -1;
 }
@@ -285,7 +326,8 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
     nn_job *job = c->job;
     const int shuffled = job->shuffle && job->batch < job->n; /* a batch of all rows is the same in any order */
     for (int64_t step = 0; step < c->n_steps; step++) {
-        const int64_t epoch = (c->first_step + step) / c->steps_per_epoch, within = (c->first_step + step) % c->steps_per_epoch;
+        const int64_t epoch = (c->first_step + step) / c->steps_per_epoch,
+                      within = (c->first_step + step) % c->steps_per_epoch;
         const uint64_t stream = job->first_epoch + (uint64_t)epoch;
         if (shuffled && (within == 0 || step == 0)) {
             if (thread == 0 && !(job->order_valid && job->order_epoch == stream)) {
@@ -359,11 +401,15 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     if (!c->chunked) return nn_workspaces(p, 1, rows, bytes_needed);
     const nn_status status = nn_workspaces(p, *threads, CHUNK, bytes_needed);
     if (status != NN_OK) return status;
-    return nn_grow(&p->parts, &p->parts_bytes, (double)chunks * (double)p->n_parameters * (double)p->size, bytes_needed);
+    return nn_grow(&p->parts, &p->parts_bytes, (double)chunks * (double)p->n_parameters * (double)p->size,
+                   bytes_needed);
 }
 
 nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed) {
-    run c = {.p = p, .job = job, .first_step = first_step, .n_steps = n_steps,
+    run c = {.p = p,
+             .job = job,
+             .first_step = first_step,
+             .n_steps = n_steps,
              .steps_per_epoch = nn_ceil_div(job->n, job->batch)};
     int threads = 1;
     job->steps_done = 0;

@@ -9,18 +9,18 @@
 #include "names.h"
 
 /* Applies one expression to whole vectors and to the last, partial one. */
-#define OVER(n, x, expression)                                        \
-    do {                                                              \
-        int64_t i = 0;                                                \
-        for (; i + W <= (n); i += W) {                                \
-            vec v = load((x) + i);                                    \
-            store((x) + i, (expression));                             \
-        }                                                             \
-        if (i < (n)) {                                                \
-            const mask lanes = first_lanes((n) - i);                  \
-            vec v = load_masked(lanes, (x) + i);                      \
-            store_masked(lanes, (x) + i, (expression));               \
-        }                                                             \
+#define OVER(n, x, expression)                          \
+    do {                                                \
+        int64_t i = 0;                                  \
+        for (; i + W <= (n); i += W) {                  \
+            vec v = load((x) + i);                      \
+            store((x) + i, (expression));               \
+        }                                               \
+        if (i < (n)) {                                  \
+            const mask lanes = first_lanes((n) - i);    \
+            vec v = load_masked(lanes, (x) + i);        \
+            store_masked(lanes, (x) + i, (expression)); \
+        }                                               \
     } while (0)
 
 void NN_FN(activate)(int activation, double alpha_, int64_t n, void *z) {
@@ -36,18 +36,18 @@ void NN_FN(activate)(int activation, double alpha_, int64_t n, void *z) {
     }
 }
 
-#define OVER2(n, a, d, expression)                                    \
-    do {                                                              \
-        int64_t i = 0;                                                \
-        for (; i + W <= (n); i += W) {                                \
-            vec u = load((a) + i), v = load((d) + i);                 \
-            store((d) + i, (expression));                             \
-        }                                                             \
-        if (i < (n)) {                                                \
-            const mask lanes = first_lanes((n) - i);                  \
+#define OVER2(n, a, d, expression)                                                \
+    do {                                                                          \
+        int64_t i = 0;                                                            \
+        for (; i + W <= (n); i += W) {                                            \
+            vec u = load((a) + i), v = load((d) + i);                             \
+            store((d) + i, (expression));                                         \
+        }                                                                         \
+        if (i < (n)) {                                                            \
+            const mask lanes = first_lanes((n) - i);                              \
             vec u = load_masked(lanes, (a) + i), v = load_masked(lanes, (d) + i); \
-            store_masked(lanes, (d) + i, (expression));               \
-        }                                                             \
+            store_masked(lanes, (d) + i, (expression));                           \
+        }                                                                         \
     } while (0)
 
 void NN_FN(scale_by_derivative)(int activation, double alpha_, int64_t n, const void *a_, void *d_) {

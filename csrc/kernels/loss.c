@@ -25,10 +25,10 @@
 #endif
 
 typedef struct row {
-    real *z, *d;       /* first column of the row in the first panel, of outputs and of deltas */
-    int64_t panel;     /* reals from panel to panel */
+    real *z, *d;   /* first column of the row in the first panel, of outputs and of deltas */
+    int64_t panel; /* reals from panel to panel */
     int64_t vectors;
-    mask last;         /* lanes of the last vector that are columns */
+    mask last; /* lanes of the last vector that are columns */
 } row;
 
 INLINE real *at(real *base, int64_t panel, int64_t v) { return base + (v / 2) * panel + (v % 2) * W; }

@@ -33,7 +33,7 @@ INLINE void momentum(const nn_update *u, int64_t n, const real *g_, real *p_, re
 INLINE void adam(const nn_update *u, int64_t n, const real *g_, real *p_, real *m_, real *v_) {
     const vec decay = broadcast((real)u->decay), b1 = broadcast((real)u->beta1), b2 = broadcast((real)u->beta2);
     const vec c1 = broadcast((real)(1 - u->beta1)), c2 = broadcast((real)(1 - u->beta2));
-    const vec step = broadcast((real)-(u->rate * u->correction1)), root = broadcast((real)u->correction2);
+    const vec step = broadcast((real) - (u->rate * u->correction1)), root = broadcast((real)u->correction2);
     const real least = sizeof(real) == 4 ? (real)0x1p-126 : (real)0x1p-1022; /* 0 / 0 where an epsilon became 0 */
     const vec epsilon = broadcast((real)u->epsilon > least ? (real)u->epsilon : least);
     for (int64_t i = 0; i < n; i += W) {

@@ -11,22 +11,27 @@
 
 INLINE void outer_tile(const int mr, const int nv, const real *a, const real *d, int64_t rows, real *dst) {
     vec sum[MOST_ROWS][2];
-    UNROLL for (int i = 0; i < mr; i++) sum[i][0] = sum[i][1] = broadcast(0);
+    UNROLL
+    for (int i = 0; i < mr; i++) sum[i][0] = sum[i][1] = broadcast(0);
     for (int64_t r = 0; r < rows; r++, a += NR, d += NR) {
         vec d0 = load(d), d1 = nv == 2 ? load(d + W) : d0;
-        UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL
+        for (int i = 0; i < mr; i++) {
             vec x = broadcast(a[i]);
             sum[i][0] = fma_(x, d0, sum[i][0]);
             if (nv == 2) sum[i][1] = fma_(x, d1, sum[i][1]);
         }
     }
-    UNROLL for (int i = 0; i < mr; i++)
+    UNROLL
+    for (int i = 0; i < mr; i++)
         for (int v = 0; v < nv; v++) store(dst + (i * nv + v) * W, sum[i][v]);
 }
 
 typedef void (*tile_kernel)(const real *a, const real *d, int64_t rows, real *dst);
-#define DEFINE_TILE(mr, nv) \
-    static void outer_##mr##_##nv(const real *a, const real *d, int64_t rows, real *dst) { outer_tile(mr, nv, a, d, rows, dst); }
+#define DEFINE_TILE(mr, nv)                                                                \
+    static void outer_##mr##_##nv(const real *a, const real *d, int64_t rows, real *dst) { \
+        outer_tile(mr, nv, a, d, rows, dst);                                               \
+    }
 FOR_ROWS_TWO(DEFINE_TILE)
 FOR_ROWS_ONE(DEFINE_TILE)
 #define NAME_TILE(mr, nv) outer_##mr##_##nv,
@@ -37,8 +42,8 @@ static void column_sums(const real *d, int64_t rows, int nv, real *dst) {
     for (int v = 0; v < nv; v++) {
         vec sum[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
         int64_t r = 0;
-        for (; r + 4 <= rows; r += 4)
-            UNROLL for (int i = 0; i < 4; i++) sum[i] = sum[i] + load(d + (r + i) * NR + v * W);
+        for (; r + 4 <= rows; r += 4) UNROLL
+        for (int i = 0; i < 4; i++) sum[i] = sum[i] + load(d + (r + i) * NR + v * W);
         for (int i = 0; r + i < rows; i++) sum[i] = sum[i] + load(d + (r + i) * NR + v * W);
         store(dst + v * W, (sum[0] + sum[1]) + (sum[2] + sum[3]));
     }

@@ -13,11 +13,11 @@
 #include "tile.h"
 
 typedef struct tile {
-    const real *a;       /* first row of the tile in panel 0 */
-    int64_t a_panel;     /* reals from panel to panel */
+    const real *a;   /* first row of the tile in panel 0 */
+    int64_t a_panel; /* reals from panel to panel */
     int64_t k;
-    const real *w;       /* first row of the panel */
-    const real *bias;    /* NULL: start from zero */
+    const real *w;    /* first row of the panel */
+    const real *bias; /* NULL: start from zero */
     real *out;
     const real *outputs; /* backward only */
     int activation;
@@ -37,14 +37,16 @@ INLINE void product_tile(const int mr, const int nv, const tile *t) {
     vec sum[MOST_ROWS][2];
     for (int v = 0; v < nv; v++) {
         vec start = t->bias ? load(t->bias + v * W) : broadcast(0);
-        UNROLL for (int i = 0; i < mr; i++) sum[i][v] = start;
+        UNROLL
+        for (int i = 0; i < mr; i++) sum[i][v] = start;
     }
     const real *a = t->a, *w = t->w;
     for (int64_t left = t->k; left > 0; left -= NR, a += t->a_panel) {
         const int64_t columns = left < NR ? left : NR;
         for (int64_t k = 0; k < columns; k++, w += nv * W) {
             vec w0 = load(w), w1 = nv == 2 ? load(w + W) : w0;
-            UNROLL for (int i = 0; i < mr; i++) {
+            UNROLL
+            for (int i = 0; i < mr; i++) {
                 vec x = broadcast(a[i * NR + k]);
                 sum[i][0] = fma_(x, w0, sum[i][0]);
                 if (nv == 2) sum[i][1] = fma_(x, w1, sum[i][1]);
@@ -55,15 +57,19 @@ INLINE void product_tile(const int mr, const int nv, const tile *t) {
     const real *outputs = t->outputs;
     const int activation = t->activation;
     if (!outputs && activation == NN_RELU) {
-        UNROLL for (int i = 0; i < mr; i++)
+        UNROLL
+        for (int i = 0; i < mr; i++)
             for (int v = 0; v < nv; v++) /* NaN is not less than 0 and stays */
                 store(out + i * NR + v * W, blend(vless(sum[i][v], broadcast(0)), broadcast(0), sum[i][v]));
     } else if (outputs && activation == NN_RELU) {
-        UNROLL for (int i = 0; i < mr; i++)
+        UNROLL
+        for (int i = 0; i < mr; i++)
             for (int v = 0; v < nv; v++)
-                store(out + i * NR + v * W, blend(vless(broadcast(0), load(outputs + i * NR + v * W)), sum[i][v], broadcast(0)));
+                store(out + i * NR + v * W,
+                      blend(vless(broadcast(0), load(outputs + i * NR + v * W)), sum[i][v], broadcast(0)));
     } else {
-        UNROLL for (int i = 0; i < mr; i++)
+        UNROLL
+        for (int i = 0; i < mr; i++)
             for (int v = 0; v < nv; v++) store(out + i * NR + v * W, sum[i][v]);
         if (activation == NN_IDENTITY) return;
         if (outputs)
@@ -108,9 +114,11 @@ void NN_FN(backward)(const nn_product *p, int64_t r0, int64_t r1) { product(p, r
 /* As many independent chains as hide the latency of a multiply-add, nothing but registers: the limit of this core. */
 double NN_FN(fma_peak)(int64_t rounds) {
     vec sum[12], x = broadcast((real)0.999), y = broadcast((real)1e-3);
-    UNROLL for (int i = 0; i < 12; i++) sum[i] = broadcast((real)i);
+    UNROLL
+    for (int i = 0; i < 12; i++) sum[i] = broadcast((real)i);
     for (int64_t r = 0; r < rounds; r++) {
-        UNROLL for (int i = 0; i < 12; i++) sum[i] = fma_(sum[i], x, y);
+        UNROLL
+        for (int i = 0; i < 12; i++) sum[i] = fma_(sum[i], x, y);
     }
     vec total = broadcast(0);
     for (int i = 0; i < 12; i++) total = total + sum[i];

@@ -180,9 +180,7 @@ def _read_weights(archive: zipfile.ZipFile, layers: list[Dense], dtype: np.dtype
     return [_read_array(archive, f"weights.{index}", shape, dtype) for index, shape in enumerate(shapes)]
 
 
-def _read_array(
-    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None, dtype: np.dtype[Any]
-) -> Array:
+def _read_array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> Array:
     """Read one array, whose shape and dtype must be these; None takes any length in one dimension."""
     info = archive.getinfo(name + ".npy")
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:

@@ -151,9 +151,7 @@ class Sequential:
             for index, layer in enumerate(self._layers)
         ]
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-        lines = [
-            "  ".join([*map(str.ljust, row[:3], widths), row[3].rjust(widths[3])]) for row in (head, *body)
-        ]
+        lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3].rjust(widths[3])]) for row in (head, *body)]
         size = self._n_parameters * self._dtype.itemsize
         total = f"{self._n_parameters:,} parameters of {self._dtype.name}, {size:,} bytes; backend {self._backend}"
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], total])

@@ -25,9 +25,7 @@ _STEP = 6e-6
 _SMALLEST_GRADIENT = 1e-4
 
 
-def gradient_check(
-    net: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float = 1e-6
-) -> float:
+def gradient_check(net: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float = 1e-6) -> float:
     """Compare the gradients with central differences of the loss.
 
     Each weight is moved up and down a little, so that this takes two passes for each parameter: for small networks.

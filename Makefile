@@ -1,0 +1,49 @@
+# One command per task. Python tools live in $(VENV), which `make build` makes and brings up to date.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+C_FILES := $(shell find csrc -name '*.c' -o -name '*.h' -o -name '*.inc')
+SOURCES := pyproject.toml CMakeLists.txt README.md $(C_FILES) $(shell find src -type f -not -path '*/__pycache__/*')
+
+.PHONY: help build test lint format bench demo wheel clean ci
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
+
+build: $(VENV)/.built ## compile the package and install it into $(VENV), with the tools of development
+
+$(VENV)/.built: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install ".[test,dev]"
+	touch $@
+
+test: build ## run the tests on the installed package; fails where the compiled core is missing
+	NNCORE_REQUIRE_NATIVE=1 $(BIN)/pytest
+
+lint: build ## ruff, mypy and clang-format, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+
+format: build ## bring Python and C into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
+
+bench: build ## time training steps and one-row predictions; BENCH="--work digits --rounds 5" passes options
+	$(BIN)/python bench/bench_train.py $(BENCH)
+	$(BIN)/python bench/bench_train.py --latency
+
+demo: build ## train on the handwritten digits
+	$(BIN)/nncore demo
+
+wheel: ## build a wheel into dist/
+	$(PYTHON) -m pip wheel --no-deps --wheel-dir dist .
+
+clean: ## remove what was built
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find src tests bench -name __pycache__ -type d -exec rm -rf {} +
+
+ci: ## all that must hold before a change is merged, in a fresh copy
+	.ci/run
