@@ -108,10 +108,12 @@ def one_row(name: str) -> Callable[[], object]:
 
 def in_process(name: str, work: str, threads: int, seconds: float) -> float | None:
     """Run `work_alone` in a new process; None, with the reason printed, where it fails."""
-    # JAX, scikit-learn and nncore use what threads they want; for the others the variables say.
+    # JAX, scikit-learn and nncore use what threads they want; for the others the variables say. OpenBLAS chooses its
+    # own kernels, as a user's NumPy does, even where this shell forces some.
+    shell = {key: value for key, value in os.environ.items() if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     chosen = {key: str(threads) for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if threads}
     command = [sys.executable, os.path.abspath(__file__), "--alone", name, work, "--seconds", str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **chosen})
+    done = subprocess.run(command, capture_output=True, text=True, env={**shell, **chosen})
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         print(f"{work}: {name} failed: {reason}", file=sys.stderr, flush=True)
@@ -153,8 +155,8 @@ def train_table(works: list[str], names: list[str], rounds: int, seconds: float)
             gflops = WORKLOADS[work].flops / step * 1e-9
             ratio = f"{median(figures['numpy']) / step:.2f}" if "numpy" in figures else ""
             print(
-                f"| {work} | {name} | {step * 1e6:.1f} | {min(values) * 1e6:.1f} to {max(values) * 1e6:.1f} "
-                f"| {gflops:.1f} | {gflops / peak:.0%} | {ratio} |",
+                f"| {work} | {name} | {step * 1e6:.4g} | {min(values) * 1e6:.4g} to {max(values) * 1e6:.4g} "
+                f"| {gflops:.3g} | {gflops / peak:.1%} | {ratio} |",
                 flush=True,
             )
     return found
@@ -209,11 +211,8 @@ def main() -> int:
     from nncore import engines
 
     config = engines.config()
-    print(
-        f"nncore {nn.__version__}, "
-        + ", ".join(f"{key} {value}" for key, value in config.items())
-        + f", cores {CORES}\n"
-    )
+    nn.show_config()
+    print(f"{CORES} cores\n")
     if options.latency:
         found = latency_table(options.rounds, options.seconds)
         measured = bool(found["latency"]["seconds"]["nncore"])

@@ -74,7 +74,7 @@ void nn_buffer_free(void *buffer);
 void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer);
 void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b);
 void nn_plan_refresh(nn_plan *plan); /* after the parameters were written: renews what is derived from them */
-int nn_plan_finite(const nn_plan *plan);
+int nn_plan_finite(const nn_plan *plan, const void *buffer); /* a parameter-shaped buffer */
 
 /* ---- train.c */
 typedef struct nn_job {

@@ -173,4 +173,4 @@ void nn_plan_refresh(nn_plan *p) {
     }
 }
 
-int nn_plan_finite(const nn_plan *p) { return p->kernels->finite(p->n_parameters, p->parameters); }
+int nn_plan_finite(const nn_plan *p, const void *buffer) { return p->kernels->finite(p->n_parameters, buffer); }

@@ -52,12 +52,12 @@ struct nn_team {
     int given_up; /* written by thread 0 before the first barrier of a step, read by all before the second */
 };
 
-static atomic_int set_threads, forced_threads, pool_used, forked;
+static atomic_int set_threads, forced_threads, forked;
 static _Atomic int64_t contended_until;  /* ns */
 static atomic_int seen[MOST_LOGGED + 1]; /* seen[n]: teams of n since nn_force_threads */
 
 static void after_fork_in_child(void) {
-    if (atomic_load(&pool_used)) atomic_store(&forked, 1);
+    atomic_store(&forked, 1); /* also where it was another library that used the pool */
 }
 
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
@@ -105,7 +105,6 @@ int nn_parallel(int n_threads, nn_task task, void *context) {
     nn_team team = {.n = 1};
     int ran = 1;
     if (n_threads > 1 && !atomic_load(&forked)) {
-        atomic_store(&pool_used, 1);
 #pragma omp parallel num_threads(n_threads)
         {
 #pragma omp single
@@ -150,6 +149,7 @@ int nn_choose_threads(double flops, int limit) {
     if (forced) return forced;
     int most = nn_max_threads();
     if (limit > 0 && limit < most) most = limit;
+    if (most > omp_get_num_procs()) most = omp_get_num_procs(); /* more than cores only wait for each other */
     const double worth = flops / FLOPS_WORTH;
     if (worth < 2 || most < 2) return 1;
     if (flops <= FLOPS_SHORT && now_ns() < atomic_load(&contended_until)) return 1;

@@ -31,6 +31,7 @@ enum {
 typedef struct failure {
     nn_status status;
     int64_t row; /* position in the batch */
+    int layer;   /* NN_DIVERGED: the first whose output is not finite; -1: only the loss is not */
 } failure;
 
 static int bad_data(const failure *f) { return f->status == NN_BAD_X || f->status == NN_BAD_Y; }
@@ -54,6 +55,16 @@ typedef struct batch {
 
 /* ---- phase 1 */
 
+/* First layer with an output of row r that is not finite; -1 for none */
+static int first_bad_layer(const nn_plan *p, const nn_workspace *w, int64_t r) {
+    for (int l = 0; l < p->n_layers; l++)
+        for (int64_t panel = 0; panel < p->layers[l].panels; panel++) {
+            const int64_t left = p->layers[l].n_out - panel * p->panel, columns = left < p->panel ? left : p->panel;
+            if (!p->kernels->finite(columns, w->act[l + 1] + (panel * w->rows + r) * p->panel * p->size)) return l;
+        }
+    return -1;
+}
+
 /* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order */
 static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
                          failure *f) {
@@ -70,14 +81,14 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
     nn_gather g = {job->x, layers[0].n_in, layers[0].n_in, b->order, first, w->act[0], w->rows, width};
     int64_t bad = k->gather(&g, r0, r1);
     if (bad >= 0) {
-        *f = (failure){NN_BAD_X, offset + bad};
+        *f = (failure){NN_BAD_X, offset + bad, -1};
         return;
     }
     if (job->y) {
         g = (nn_gather){job->y, layers[last].n_out, layers[last].n_out, b->order, first, w->delta[last + 1], w->rows,
                         width};
         if ((bad = k->gather(&g, r0, r1)) >= 0) {
-            *f = (failure){NN_BAD_Y, offset + bad};
+            *f = (failure){NN_BAD_Y, offset + bad, -1};
             return;
         }
     }
@@ -110,7 +121,8 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
                                width};
     k->loss(&loss, r0, r1);
     for (int64_t r = r0; r < r1; r++) {
-        if (!isfinite(w->row_loss[r]) && f->status == NN_OK) *f = (failure){NN_DIVERGED, offset + r};
+        if (!isfinite(w->row_loss[r]) && f->status == NN_OK)
+            *f = (failure){NN_DIVERGED, offset + r, first_bad_layer(p, w, r)};
         if (job->row_loss) job->row_loss[b->order ? (int64_t)b->order[first + r] : first + r] = w->row_loss[r];
     }
     if (job->predictions) {
@@ -273,7 +285,7 @@ static nn_update update_of(const nn_job *job, int64_t step) {
 
 /* The failure of the step, the same for every thread that asks: bad data before divergence, then the first row */
 static failure worst(const run *c, int n_threads) {
-    failure f = {NN_OK, 0};
+    failure f = {NN_OK, 0, -1};
     for (int t = 0; t < n_threads; t++) {
         const failure *o = &c->failures[t];
         if (o->status == NN_OK) continue;
@@ -307,20 +319,6 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
     return f;
 }
 
-/* First layer with an output that is not finite, among the rows of the workspaces; -1 for none */
-static int first_bad_layer(const run *c, int64_t rows) {
-    const nn_plan *p = c->p;
-    for (int l = 0; l < p->n_layers; l++)
-        for (int i = 0; i < p->n_training; i++) {
-            const nn_workspace *w = &p->training[i];
-            const int64_t used = rows < w->rows ? rows : w->rows;
-            for (int64_t panel = 0; panel < p->layers[l].panels; panel++)
-                if (!p->kernels->finite(used * p->panel, w->act[l + 1] + panel * w->rows * p->panel * p->size))
-                    return l;
-        }
-    return -1;
-}
-
 static void run_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
     nn_job *job = c->job;
@@ -346,7 +344,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
             if (thread == 0) {
                 job->steps_done = step;
                 job->bad_row = b.order ? (int64_t)b.order[first + f.row] : first + f.row;
-                job->bad_layer = f.status == NN_DIVERGED ? first_bad_layer(c, rows) : -1;
+                job->bad_layer = f.layer;
             }
             return;
         }

@@ -232,3 +232,38 @@ def test_the_engine_checks_what_it_is_given():
             engine.job(X, y, **settings)
     with pytest.raises(ValueError, match="batch_size is 5"):
         engine.job(X, np.zeros(4, np.int32), **{**settings, "batch_size": 5})
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_the_layer_that_overflowed_is_the_same_for_any_number_of_threads(threads):
+    net = nn.MLP([4, 8, 2], seed=0)
+    net.set_weights([np.full((4, 8), 1e12), np.zeros(8), np.ones((8, 2)), np.zeros(2)])
+    X = np.ones((2048, 4), np.float32)
+    X[10] = 1e30
+    with testing.force_threads(threads), pytest.raises(nn.DivergenceError) as caught:
+        net.train_step(X, np.zeros((2048, 2)), optimizer=nn.SGD())
+    assert caught.value.layer == 0
+
+
+def test_slots_of_another_network_are_refused():
+    """The core would write past their end."""
+    small, large = (_core.NativeEngine([(2, n, "identity", 0.0)], "float32") for n in (1, 3000))
+    settings = {"loss": "mse", "batch_size": 2, "shuffle": False, "seed": 0, "first_epoch": 0, "record": False,
+                "threads": None}  # fmt: skip
+    X, y = np.zeros((2, 2), np.float32), np.zeros((2, 3000), np.float32)
+    with pytest.raises(ValueError, match="slots"):
+        large.job(X, y, optimizer=nn.Adam(), slots=small.new_slots(2), **settings)
+    with pytest.raises(ValueError, match="slots"):
+        large.job(X, y, optimizer=nn.SGD(momentum=0.9), slots=large.new_slots(0), **settings)
+    job = large.job(X, y, optimizer=nn.SGD(), slots=large.new_slots(0), **settings)
+    with pytest.raises(ValueError, match="another engine"):
+        small.run(job, 0, 1)
+
+
+def test_any_number_of_threads_may_be_allowed():
+    """More than there are cores is capped, however large the number."""
+    make, X, y, batch = problem("tiles", "float32")
+    with nn.threads(2**40):
+        make().fit(X, y, epochs=1, batch_size=batch, threads=2**40)
+    with pytest.raises(ValueError, match="1 to 255"), testing.force_threads(300):
+        pass

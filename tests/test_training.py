@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, Dense, DivergenceError, Sequential, losses, streams, training
+from nncore import MLP, SGD, Adam, Dense, DivergenceError, Sequential, losses, streams, testing, training
 
 
 def classifier(backend, **kwargs):
@@ -475,3 +475,71 @@ def test_a_real_ctrl_c_is_heard(backend, blobs):
     assert net.history.epochs == net.epochs_trained
     assert all(np.isfinite(w).all() for w in net.get_weights())
     assert net.fit(X, y, epochs=1).epochs == 1
+
+
+def test_a_refused_fit_leaves_history_and_optimizer_free(backend, blobs):
+    X, y = blobs
+    net, other = (MLP([5, 3], output="softmax", seed=0, backend=backend) for _ in range(2))
+    history = net.fit(X, y, epochs=1)
+    bad = X.copy()
+    bad[100, 2] = np.nan
+    optimizer = Adam()
+    with pytest.raises(ValueError, match="row 100"):
+        net.fit(bad, y, optimizer=optimizer)
+    assert net.history is history
+    other.fit(X, y, optimizer=optimizer, epochs=1)  # the first network never got to use it
+
+
+def test_a_mean_over_columns_is_finite_where_their_sum_is_not(backend):
+    """Sixteen squares of 1e38 exceed float32; their mean does not."""
+    net = MLP([1, 16], seed=0, backend=backend)
+    y = np.full((4, 16), 1e19, np.float32)
+    loss, _ = net.loss_and_gradients(np.ones((4, 1)), y)
+    assert loss == pytest.approx(1e38, rel=1e-5)
+    assert net.evaluate(np.ones((4, 1)), y)["loss"] == pytest.approx(1e38, rel=1e-5)
+
+
+def test_an_optimizer_whose_state_overflows_diverges(backend):
+    """The square of the gradient exceeds float32: Adam would stand still for ever, without a word."""
+    net = MLP([1, 1], initializer="zeros", backend=backend)
+    with pytest.raises(DivergenceError):
+        net.fit(np.full((4, 1), 1e15), np.full((4, 1), 1e17), epochs=3)
+
+
+def test_what_the_users_own_class_would_do_is_not_ignored(backend, blobs):
+    class Mine(SGD):
+        pass
+
+    X, y = blobs
+    with pytest.raises(TypeError, match="optimizer is of class Mine; expected one of Adam, SGD itself"):
+        MLP([5, 3], output="softmax", backend=backend).fit(X, y, optimizer=Mine())
+
+
+def test_settings_of_an_optimizer_are_fixed():
+    optimizer = SGD(0.1)
+    with pytest.raises(AttributeError, match="momentum is fixed"):
+        optimizer.momentum = 0.9
+    optimizer.learning_rate = 0.2
+    assert optimizer.learning_rate == 0.2
+
+
+def test_one_quick_call_does_not_make_the_next_one_long():
+    """The last batch of an epoch may have one row: Ctrl-C must not wait for a thousand full ones after it."""
+    pace = training._Pace(1)
+    pace.took(1, 0.1)
+    pace.took(1, 1e-6)
+    assert pace.steps() == 1
+
+
+def test_probabilities_that_sum_to_nearly_one_have_the_right_gradient(backend, rng):
+    net = MLP([3, 2], output="softmax", dtype="float64", seed=0, backend=backend)
+    y = rng.dirichlet(np.ones(2), 6) * 1.0009
+    assert testing.gradient_check(net, rng.standard_normal((6, 3)), y) < 1e-6
+
+
+def test_a_masked_array_is_refused_everywhere(backend):
+    net = MLP([3, 2], backend=backend)
+    masked = np.ma.masked_array(np.ones((2, 3), np.float32), mask=np.eye(2, 3))
+    for use in (net.predict, net.forward, lambda X: net.fit(X, np.ones((2, 2)))):
+        with pytest.raises(ValueError, match="masked"):
+            use(masked)

@@ -110,7 +110,7 @@ static real cross_entropy_logits(const row *r, int32_t label, real scale, real *
     return below;
 }
 
-static real bce_logits(const row *r, real scale) {
+static real bce_logits(const row *r, real scale, real mean) {
     const vec zero = broadcast(0), one = broadcast(1);
     vec loss = zero;
     for (int64_t v = 0; v < r->vectors; v++) {
@@ -118,7 +118,7 @@ static real bce_logits(const row *r, real scale) {
         vec z = load(zp), y = load(d);
         vec lost, e = exp_and_lost(-vabs(z), &lost);
         vec linear = z * blend(vless(z, zero), -y, one - y); /* max(z, 0) - z y, but nothing cancels */
-        loss = loss + inside(r, v, linear + vlog1p(e), 0);
+        loss = loss + inside(r, v, (linear + vlog1p(e)) * broadcast(mean), 0);
         vec p = sigmoid_of_exp(z, e, lost);
         store(zp, p);
         store(d, inside(r, v, (p - y) * broadcast(scale), 0));
@@ -126,8 +126,8 @@ static real bce_logits(const row *r, real scale) {
     return lane_sum(loss);
 }
 
-/* dL/da into d; returns the sum over the columns */
-static real loss_of_outputs(const row *r, int loss, real scale) {
+/* dL/da into d; returns the loss. `mean` is 1 / n: it goes in before the sum, which may overflow where the mean does not */
+static real loss_of_outputs(const row *r, int loss, real scale, real mean) {
     const vec one = broadcast(1), least = broadcast(SMALLEST), share = broadcast(scale);
     vec total = broadcast(0);
     for (int64_t v = 0; v < r->vectors; v++) {
@@ -135,11 +135,11 @@ static real loss_of_outputs(const row *r, int loss, real scale) {
         vec a = load(at(r->z, r->panel, v)), y = load(d), l, g;
         if (loss == NN_MSE) {
             vec e = a - y;
-            l = e * e;
+            l = e * mean * e;
             g = (e + e) * share;
         } else if (loss == NN_BCE) {
             vec p = blend(vless(a, least), least, a), q = blend(vless(one - a, least), least, one - a);
-            l = -(y * vlog(p) + (one - y) * vlog(q));
+            l = -(y * vlog(p) + (one - y) * vlog(q)) * mean;
             g = ((one - y) / q - y / p) * share;
         } else {
             vec p = blend(vless(a, least), least, a);
@@ -170,7 +170,7 @@ static void chain_rule(const row *r, int activation, double alpha) {
 void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
     row r = row_of((real *)l->outputs + r0 * NR, (real *)l->delta + r0 * NR, l->panel_rows, l->n);
     const int from_logits = l->loss == NN_CROSS_ENTROPY && l->activation == NN_SOFTMAX;
-    const real mean_scale = (real)(l->scale / (double)l->n), scale = (real)l->scale;
+    const real mean_scale = (real)(l->scale / (double)l->n), scale = (real)l->scale, mean = (real)(1 / (double)l->n);
     real sums[W], weights[W], rest[W];
     for (int64_t i = r0; i < r1; i++, r.z += NR, r.d += NR) {
         int32_t label = -1;
@@ -188,12 +188,11 @@ void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
         }
         if (label >= 0) one_hot(&r, label);
         if (l->loss == NN_BCE && l->activation == NN_SIGMOID) {
-            l->row_loss[i] = (double)bce_logits(&r, mean_scale) / (double)l->n;
+            l->row_loss[i] = (double)bce_logits(&r, mean_scale, mean);
             continue;
         }
         if (l->activation == NN_SOFTMAX) softmax_row(&r, largest_of_row(&r));
-        const real total = loss_of_outputs(&r, l->loss, l->loss == NN_CROSS_ENTROPY ? scale : mean_scale);
-        l->row_loss[i] = l->loss == NN_CROSS_ENTROPY ? (double)total : (double)total / (double)l->n;
+        l->row_loss[i] = (double)loss_of_outputs(&r, l->loss, l->loss == NN_CROSS_ENTROPY ? scale : mean_scale, mean);
         chain_rule(&r, l->activation, l->alpha);
     }
 }

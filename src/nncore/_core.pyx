@@ -88,7 +88,7 @@ cdef extern from "nncore.h" nogil:
     void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer)
     void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b)
     void nn_plan_refresh(nn_plan *plan)
-    int nn_plan_finite(const nn_plan *plan)
+    int nn_plan_finite(const nn_plan *plan, const void *buffer)
     nn_status nn_job_prepare(nn_job *job, double *bytes_needed)
     void nn_job_release(nn_job *job)
     nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed)
@@ -171,12 +171,14 @@ cdef class NativeJob:
     cdef Py_buffer view_x, view_y, view_losses, view_predictions
     cdef int n_views
     cdef readonly object optimizer, row_losses, predictions, slots
+    cdef NativeEngine engine
     cdef readonly int64_t steps_per_epoch
 
     def __cinit__(self, NativeEngine engine not None, X, y, *, str loss, int64_t batch_size, bint shuffle, seed, first_epoch,
                  optimizer, NativeSlots slots, bint record, threads):
         cdef double bytes_needed = 0
         cdef nn_status status
+        self.engine = engine
         engine.view_inputs(X, &self.view_x)
         self.n_views = 1
         self.c.x = self.view_x.buf
@@ -197,7 +199,7 @@ cdef class NativeJob:
         self.c.shuffle = shuffle
         self.c.seed = seed
         self.c.first_epoch = first_epoch
-        self.c.max_threads = threads or 0
+        self.c.max_threads = min(threads or 0, 1 << 30)
         self.c.rates = &self.rate
         self.c.n_rates = 1
         self.row_losses = _empty(self.c.n)
@@ -230,6 +232,9 @@ cdef class NativeJob:
             self.c.nesterov = optimizer.nesterov
         else:
             raise ValueError(f"optimizer is '{optimizer.name}'; the native backend has 'adam' and 'sgd'")
+        needed = 2 if self.c.optimizer == NN_ADAM else 1 if self.c.optimizer == NN_MOMENTUM else 0
+        if slots is None or len(slots.buffers) != needed or slots.engine is not self.engine:
+            raise ValueError(f"optimizer's slots are not those of this network; {needed} are needed")
         for i, buffer in enumerate(slots.buffers):
             self.c.slots[i] = (<_Buffer>buffer).data
 
@@ -387,9 +392,11 @@ cdef class NativeEngine:
         """Return copies ``[W0, b0, W1, b1, ...]``."""
         return self.unpack(nn_plan_parameters(self.plan))
 
-    def finite(self):
-        """Say whether every weight and bias is finite."""
-        return bool(nn_plan_finite(self.plan))
+    def finite(self, NativeSlots slots=None):
+        """Say whether every weight and bias is finite, and all that the optimizer keeps."""
+        if not nn_plan_finite(self.plan, nn_plan_parameters(self.plan)):
+            return False
+        return slots is None or all(nn_plan_finite(self.plan, (<_Buffer>b).data) for b in slots.buffers)
 
     def new_slots(self, int n):
         """Return `n` zeroed copies of the parameters' shapes: an optimizer's memory."""
@@ -468,6 +475,8 @@ cdef class NativeEngine:
         """Do the steps `first_step` to ``first_step + n_steps - 1`` of a job, without the GIL."""
         cdef double bytes_needed = 0
         cdef nn_status status
+        if job.engine is not self:
+            raise ValueError("job is another engine's")
         if first_step < 0 or n_steps < 0:
             raise ValueError(f"first_step is {first_step} and n_steps {n_steps}; expected none below 0")
         job.rate = job.optimizer.learning_rate
@@ -482,9 +491,9 @@ cdef class NativeEngine:
 # ---------------------------------------------------------------------------------------------- module functions
 
 
-def set_num_threads(int n):
+def set_num_threads(n):
     """Set the upper bound of threads."""
-    nn_set_max_threads(n)
+    nn_set_max_threads(min(n, 1 << 30))
 
 
 def get_num_threads():
@@ -510,6 +519,8 @@ def config():
 
 def force_threads(int n):
     """Make every team have exactly `n` threads, 0 for the usual choice; begins a new log. For tests."""
+    if not 0 <= n < 256:
+        raise ValueError(f"n is {n}; expected 1 to 255 threads")
     nn_force_threads(n)
 
 

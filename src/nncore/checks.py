@@ -166,6 +166,10 @@ def named(value: Any, name: str, table: Mapping[str, Any], kind: type[T]) -> T:
         If it is an unknown name; the message lists the known ones.
     """
     if isinstance(value, kind):
+        own = {option if isinstance(option, type) else type(option) for option in table.values()}
+        if type(value) not in own:  # the core would not call what a class of the user's does otherwise
+            classes = ", ".join(sorted(option.__name__ for option in own))
+            raise TypeError(f"{name} is of class {type(value).__name__}; expected one of {classes} itself, or a name")
         return value
     if not isinstance(value, str):
         known = ", ".join(repr(option) for option in table)

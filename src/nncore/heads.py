@@ -60,6 +60,7 @@ def _softmax_cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
         # Far below the largest logit z may have overflowed, and 0 times -inf is no 0.
         log_p = np.maximum(z, np.finfo(z.dtype).min) - np.log(total)
         row_losses = -np.add.reduce(y * log_p, axis=1)
+        delta *= np.add.reduce(y, axis=1, keepdims=True)
         delta -= y
     delta *= 1.0 / len(y)
     return row_losses, p, delta
@@ -77,8 +78,7 @@ def _sigmoid_bce(z: Array, y: Array) -> tuple[Array, Array, Array]:
 def _identity_mse(z: Array, y: Array) -> tuple[Array, Array, Array]:
     """Mean squared error of a linear output: (z - y)**2, and 2 (z - y)."""
     delta = z - y
-    row_losses = np.einsum("ij,ij->i", delta, delta)
-    row_losses *= 1.0 / z.shape[1]
+    row_losses = _row_means(delta * delta)
     delta *= 2.0 / z.size
     return row_losses, z, delta
 
@@ -86,6 +86,6 @@ def _identity_mse(z: Array, y: Array) -> tuple[Array, Array, Array]:
 def _row_means(values: Array) -> Array:
     if values.shape[1] == 1:
         return values[:, 0]
+    values *= 1.0 / values.shape[1]  # before the sum, which may exceed the type where the mean does not
     means: Array = np.add.reduce(values, axis=1)
-    means *= 1.0 / values.shape[1]
     return means

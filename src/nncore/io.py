@@ -124,12 +124,14 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential
                 raise ValueError("the checksum does not fit")
             seed = checks.seed(header["seed"])
             epochs_trained = checks.non_negative_int(header["epochs_trained"], "epochs_trained")
+            if epochs_trained >= 2**56:  # what the number of a random stream has room for
+                raise ValueError(f"epochs_trained is {epochs_trained}; expected less than 2**56")
         except MemoryError:
             raise
         except Exception as error:  # damage can surface anywhere in zipfile, NumPy's parser of headers, json and here
             raise ValueError(f"{source} is not a network that nncore can load, or is damaged: {error}") from error
-    network = Sequential(layers, dtype=dtype.name, seed=seed, backend=backend)
     try:
+        network = Sequential(layers, dtype=dtype.name, seed=seed, backend=backend)
         network.set_weights(weights)
     except ValueError as error:
         raise ValueError(f"{source} is damaged: {error}") from error

@@ -180,6 +180,8 @@ class Sequential:
             If its shape does not fit.
         """
         with self._lock:
+            if type(X) is not np.ndarray:  # a masked array, for one, would come through as plain numbers
+                X = checks.matrix(X, "X", self.n_in, self._dtype)
             try:
                 return self._engine.predict(X)  # type: ignore[no-any-return]
             except (TypeError, ValueError):  # not ready for the engine: converted, or refused with the reason
@@ -250,6 +252,7 @@ class Sequential:
         shuffle: bool = True,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
+        *,
         metrics: Metric | Iterable[Metric] = (),
         verbose: bool | int = 0,
         seed: int | None = None,
@@ -404,6 +407,8 @@ class Sequential:
             If the number of arrays, a shape or a type does not fit, or a value is not finite in the network's dtype.
         """
         layout = checks.one_of(layout, "layout", ("in_out", "out_in"))
+        if not hasattr(weights, "__iter__") or isinstance(weights, str):
+            raise TypeError(f"weights is of type {type(weights).__name__}; expected a list [W0, b0, W1, b1, ...]")
         given = list(weights)
         if len(given) != 2 * len(self._layers):
             raise ValueError(
@@ -471,6 +476,7 @@ class MLP(Sequential):
         sizes: Sequence[int],
         activation: str | Activation = "relu",
         output: str | Activation = "identity",
+        *,
         initializer: str | Initializer = "auto",
         dtype: str = "float32",
         seed: int = 0,

@@ -108,9 +108,9 @@ class NumpyEngine:
         """Return copies ``[W0, b0, W1, b1, ...]``."""
         return self._arrays(self._flat)
 
-    def finite(self) -> bool:
-        """Say whether every weight and bias is finite."""
-        return _all_finite(self._flat)
+    def finite(self, slots: NumpySlots | None = None) -> bool:
+        """Say whether every weight and bias is finite, and all that the optimizer keeps."""
+        return _all_finite(self._flat) and (slots is None or _all_finite(slots.flat))
 
     def new_slots(self, n: int) -> NumpySlots:
         """Return `n` zeroed copies of the parameters' shapes: an optimizer's memory."""

@@ -46,6 +46,9 @@ class Optimizer:
 
     __slots__ = ("__weakref__", "_learning_rate", "_owner", "_slots", "steps", "weight_decay")
 
+    # The slots are made for these, and they were checked when the optimizer was made.
+    _FIXED = frozenset(("beta1", "beta2", "epsilon", "momentum", "nesterov", "weight_decay"))
+
     name: str
 
     def __init__(self, learning_rate: float, weight_decay: float) -> None:
@@ -54,6 +57,12 @@ class Optimizer:
         self.steps = 0
         self._owner: weakref.ref[Any] | None = None
         self._slots: Any = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, but not one of those that are fixed once they are set."""
+        if name in self._FIXED and hasattr(self, name):
+            raise AttributeError(f"{name} is fixed when an optimizer is made; make a new {type(self).__name__}")
+        super().__setattr__(name, value)
 
     @property
     def learning_rate(self) -> float:
@@ -96,6 +105,10 @@ class Optimizer:
             The weight decay; 0 for biases.
         """
         raise NotImplementedError
+
+    def _release(self) -> None:
+        """Forget the owner: it refused the data before anything was trained."""
+        self._owner = self._slots = None
 
     def _bind(self, network: object) -> None:
         """Make `network` the owner, or raise ValueError if there is another."""

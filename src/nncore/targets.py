@@ -72,7 +72,8 @@ def prepare(
         classes = _classes(given, name, n_out)
         if loss == "cross_entropy":
             return classes
-        one_hot: Array = np.eye(n_out, dtype=dtype)[classes]
+        one_hot: Array = np.zeros((n_rows, n_out), dtype)
+        one_hot[np.arange(n_rows), classes] = 1
         return one_hot
     if given.shape != (n_rows, n_out) and not (n_out == 1 and given.shape == (n_rows,)):
         raise ValueError(f"{name} has shape {given.shape}; expected {_expected(n_rows, n_out, takes_labels)}")

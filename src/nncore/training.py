@@ -79,10 +79,12 @@ def fit(
 
     batch_size = len(X) if batch_size is None else min(batch_size, len(X))
     engine = network._engine
+    fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
     names = ["loss", *measures]
     if validation is not None:
         names += ["val_" + name for name in names]
+    before = network._history
     history = network._history = History(names)
     job = engine.job(
         X,
@@ -102,17 +104,21 @@ def fit(
     for epoch in range(epochs):
         snapshot, steps = engine.snapshot(slots, snapshot), optimizer.steps
         try:
-            _run_epoch(engine, job, epoch, pace)
+            _run_epoch(engine, job, slots, epoch, pace)
         except BaseException as error:
             # Ctrl-C keeps what the epoch has done so far; an error does not.
-            if isinstance(error, Exception) or not engine.finite():
+            if isinstance(error, Exception) or not engine.finite(slots):
                 engine.restore(snapshot, slots)
                 optimizer.steps = steps
             if isinstance(error, NonFiniteLoss):
                 step = error.step - epoch * job.steps_per_epoch
                 raise DivergenceError(epoch=epoch + 1, step=step + 1, layer=error.layer) from None
-            if isinstance(error, NonFiniteData) and rows is not None:
-                raise NonFiniteData(error.argument, int(rows[error.row])) from None
+            if isinstance(error, NonFiniteData):
+                network._history = before
+                if fresh and epoch == 0:
+                    optimizer._release()
+                if rows is not None:
+                    raise NonFiniteData(error.argument, int(rows[error.row])) from None
             raise
         network._epochs_trained += 1
         logs = {"loss": _mean(job.row_losses)}
@@ -134,6 +140,7 @@ def train_step(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer, 
     X = checks.matrix(X, "X", network.n_in, network.dtype)
     y = _targets(network, y, len(X), loss)
     engine = network._engine
+    fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
     job = engine.job(
         X,
@@ -151,11 +158,14 @@ def train_step(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer, 
     snapshot, steps = engine.snapshot(slots), optimizer.steps
     try:
         engine.run(job, 0, 1)
-        if not engine.finite():
+        if not engine.finite(slots):
             raise NonFiniteLoss(0)
-    except Exception as error:
-        engine.restore(snapshot, slots)
-        optimizer.steps = steps
+    except BaseException as error:
+        if isinstance(error, Exception) or not engine.finite(slots):
+            engine.restore(snapshot, slots)
+            optimizer.steps = steps
+        if isinstance(error, NonFiniteData) and fresh:
+            optimizer._release()
         if isinstance(error, NonFiniteLoss):
             raise DivergenceError(layer=error.layer) from None
         raise
@@ -202,6 +212,8 @@ def named_metrics(chosen: Metric | Iterable[Metric]) -> dict[str, Callable[[Any,
     """Return the metrics by name; one alone need not be in a list."""
     if isinstance(chosen, str) or callable(chosen):
         chosen = (chosen,)
+    if not hasattr(chosen, "__iter__"):
+        raise TypeError(f"metrics is of type {type(chosen).__name__}; expected names or functions, in a list or alone")
     result: dict[str, Callable[[Any, Any], float]] = {}
     for metric in chosen:
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
@@ -274,17 +286,21 @@ class _Pace:
     def steps(self) -> int:
         return max(1, int(_SECONDS_PER_CALL / self.seconds_per_step))
 
+    def took(self, n_steps: int, seconds: float) -> None:
+        # An epoch's last batch may be short and quick: no call says more than that a step takes half of what it took.
+        self.seconds_per_step = max(seconds / n_steps, self.seconds_per_step / 2) + 1e-9
 
-def _run_epoch(engine: Any, job: Any, epoch: int, pace: _Pace) -> None:
+
+def _run_epoch(engine: Any, job: Any, slots: Any, epoch: int, pace: _Pace) -> None:
     step = epoch * job.steps_per_epoch
     end = step + job.steps_per_epoch
     while step < end:
         n_steps = min(pace.steps(), end - step)
         started = perf_counter()
         engine.run(job, step, n_steps)
-        pace.seconds_per_step = (perf_counter() - started) / n_steps + 1e-9
+        pace.took(n_steps, perf_counter() - started)
         step += n_steps
-    if not engine.finite():
+    if not engine.finite(slots):
         raise NonFiniteLoss(end - 1)
 
 
