@@ -3,6 +3,7 @@
 #define NN_PLAN_H
 
 #include "kernels.h"
+#include "tuner.h"
 
 typedef struct nn_geometry {
     int64_t n_in, n_out;
@@ -33,6 +34,7 @@ struct nn_plan {
     int64_t n_vectors;    /* sum over layers of (n_in + 1) * vectors: the unit in which updates are shared out */
     double flops_forward; /* a row's */
     char *parameters, *transposed;
+    nn_tuner tuner;
     nn_workspace *training; /* one, or in chunk mode one for each thread */
     int n_training;
     char *parts; /* chunk mode: partial gradients, parameter-shaped, one after the other */

@@ -80,7 +80,7 @@ void nn_barrier(nn_team *team) {
     }
 }
 
-static int64_t now_ns(void) {
+int64_t nn_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -90,8 +90,9 @@ void nn_watch_team(nn_team *team, double flops) {
     if (team->n == 1 || flops > FLOPS_SHORT || atomic_load(&team->late) < LATE_MOST || atomic_load(&forced_threads))
         return;
     team->given_up = 1;
-    atomic_store(&contended_until, now_ns() + CONTENDED_NS);
+    atomic_store(&contended_until, nn_now() + CONTENDED_NS);
 }
+int nn_is_short(double flops) { return flops <= FLOPS_SHORT; }
 int nn_team_given_up(const nn_team *team) { return team->given_up; }
 void nn_go_on_alone(nn_team *team) { team->n = 1; }
 
@@ -152,6 +153,6 @@ int nn_choose_threads(double flops, int limit) {
     if (most > omp_get_num_procs()) most = omp_get_num_procs(); /* more than cores only wait for each other */
     const double worth = flops / FLOPS_WORTH;
     if (worth < 2 || most < 2) return 1;
-    if (flops <= FLOPS_SHORT && now_ns() < atomic_load(&contended_until)) return 1;
+    if (flops <= FLOPS_SHORT && nn_now() < atomic_load(&contended_until)) return 1;
     return worth < most ? (int)worth : most;
 }

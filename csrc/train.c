@@ -39,7 +39,8 @@ static int bad_data(const failure *f) { return f->status == NN_BAD_X || f->statu
 typedef struct run {
     nn_plan *p;
     nn_job *job;
-    int64_t first_step, n_steps;
+    int64_t first_step;
+    int64_t start, stop; /* this segment's steps of the call */
     int64_t steps_per_epoch;
     int chunked;
     double flops;      /* a step's */
@@ -323,11 +324,11 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
     nn_job *job = c->job;
     const int shuffled = job->shuffle && job->batch < job->n; /* a batch of all rows is the same in any order */
-    for (int64_t step = 0; step < c->n_steps; step++) {
+    for (int64_t step = c->start; step < c->stop; step++) {
         const int64_t epoch = (c->first_step + step) / c->steps_per_epoch,
                       within = (c->first_step + step) % c->steps_per_epoch;
         const uint64_t stream = job->first_epoch + (uint64_t)epoch;
-        if (shuffled && (within == 0 || step == 0)) {
+        if (shuffled && (within == 0 || step == c->start)) {
             if (thread == 0 && !(job->order_valid && job->order_epoch == stream)) {
                 nn_permutation(job->seed, stream, (uint32_t)job->n, job->order, job->scratch);
                 job->order_epoch = stream;
@@ -354,7 +355,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
             n_threads = 1;
         }
     }
-    if (thread == 0) job->steps_done = c->n_steps;
+    if (thread == 0) job->steps_done = c->stop;
 }
 
 static void gradient_task(void *context, nn_team *team, int thread, int n_threads) {
@@ -404,20 +405,26 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
 }
 
 nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed) {
-    run c = {.p = p,
-             .job = job,
-             .first_step = first_step,
-             .n_steps = n_steps,
-             .steps_per_epoch = nn_ceil_div(job->n, job->batch)};
+    run c = {.p = p, .job = job, .first_step = first_step, .steps_per_epoch = nn_ceil_div(job->n, job->batch)};
     int threads = 1;
     job->steps_done = 0;
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);
-    if (status == NN_OK) {
-        job->threads = nn_parallel(threads, run_task, &c);
-        if (job->steps_done < n_steps) status = worst(&c, job->threads).status;
-        job->updates += job->steps_done;
+    const int tuned = threads > 1 && nn_is_short(c.flops) && !nn_forced_threads();
+    if (tuned) nn_tuner_for(&p->tuner, c.flops, threads);
+    while (status == NN_OK && job->steps_done < n_steps) {
+        const int team = tuned ? nn_tuner_pick(&p->tuner) : threads;
+        const int64_t left = n_steps - job->steps_done, steps = tuned ? nn_tuner_steps(&p->tuner) : left;
+        c.start = job->steps_done;
+        c.stop = c.start + (steps < left ? steps : left);
+        const int64_t began = nn_now();
+        job->threads = nn_parallel(team, run_task, &c);
+        if (job->steps_done < c.stop)
+            status = worst(&c, job->threads).status;
+        else if (tuned)
+            nn_tuner_took(&p->tuner, (double)(nn_now() - began) / (double)(c.stop - c.start));
     }
+    job->updates += job->steps_done;
     free(c.failures);
     return status;
 }
