@@ -164,12 +164,31 @@ void nn_unpack(const nn_plan *p, int layer, const void *buffer, void *w, void *b
     move(p, layer, w, b, (char *)(uintptr_t)buffer, UNPACK);
 }
 
+nn_product nn_forward_of(const nn_plan *p, int l, const void *in, void *out, int64_t rows, int activation) {
+    const nn_geometry *g = &p->layers[l];
+    return (nn_product){.a = in,
+                        .a_rows = rows,
+                        .k = g->n_in,
+                        .w = p->parameters + g->weights * p->size,
+                        .w_rows = g->n_in + 1,
+                        .n = g->n_out,
+                        .out = out,
+                        .out_rows = rows,
+                        .activation = activation,
+                        .alpha = g->alpha,
+                        .width = (int)p->vector};
+}
+
+nn_transpose nn_transpose_of(const nn_plan *p, int l) {
+    const nn_geometry *g = &p->layers[l];
+    return (nn_transpose){p->parameters + g->weights * p->size, g->n_in, g->n_out,
+                          p->transposed + g->transposed * p->size, (int)p->vector};
+}
+
 void nn_plan_refresh(nn_plan *p) {
     for (int l = 1; l < p->n_layers; l++) {
-        const nn_geometry *g = &p->layers[l];
-        const nn_transpose t = {p->parameters + g->weights * p->size, g->n_in, g->n_out,
-                                p->transposed + g->transposed * p->size, (int)p->vector};
-        for (int64_t panel = 0; panel < g->panels; panel++) p->kernels->transpose(&t, panel, 0, g->n_in);
+        const nn_transpose t = nn_transpose_of(p, l);
+        for (int64_t panel = 0; panel < p->layers[l].panels; panel++) p->kernels->transpose(&t, panel, 0, t.k);
     }
 }
 

@@ -48,6 +48,10 @@ static inline int64_t nn_panel_width(const nn_plan *p, int64_t n, int64_t panel)
     return n - panel * p->panel > p->vector ? p->panel : p->vector;
 }
 
+/* Arguments of the kernels for layer l: its product with inputs of `rows` panel rows, its transposed copy */
+nn_product nn_forward_of(const nn_plan *p, int l, const void *in, void *out, int64_t rows, int activation);
+nn_transpose nn_transpose_of(const nn_plan *p, int l);
+
 nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed);
 nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_needed);
 

@@ -39,18 +39,8 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
         /* a row with NaN or infinity stops gather: go on behind it, the row's outputs show it */
         for (int64_t r = 0; (r = k->gather(&g, r, rows)) >= 0; r++) continue;
         for (int l = 0; l < c->n_layers; l++) {
-            const nn_geometry *q = &p->layers[l];
-            const nn_product f = {.a = from,
-                                  .a_rows = c->rows,
-                                  .k = q->n_in,
-                                  .w = p->parameters + q->weights * p->size,
-                                  .w_rows = q->n_in + 1,
-                                  .n = q->n_out,
-                                  .out = to,
-                                  .out_rows = c->rows,
-                                  .activation = q->activation == NN_SOFTMAX ? NN_IDENTITY : q->activation,
-                                  .alpha = q->alpha,
-                                  .width = (int)p->vector};
+            const int own = p->layers[l].activation, activation = own == NN_SOFTMAX ? NN_IDENTITY : own;
+            const nn_product f = nn_forward_of(p, l, from, to, c->rows, activation);
             k->forward(&f, 0, rows);
             char *swap = from;
             from = to;

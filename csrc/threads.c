@@ -71,12 +71,13 @@ void nn_barrier(nn_team *team) {
         atomic_store_explicit(&team->generation, generation + 1, memory_order_release);
         return;
     }
-    for (int spin = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation; spin++) {
+    for (int spin = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == generation;) {
         if (spin < SPINS)
             pause_briefly();
         else
             sched_yield();
         if (spin == SPINS) atomic_fetch_add(&team->late, 1);
+        spin += spin <= SPINS; /* stops there: a wait may be long */
     }
 }
 
@@ -148,11 +149,12 @@ const char *nn_openmp(void) {
 int nn_choose_threads(double flops, int limit) {
     const int forced = atomic_load(&forced_threads);
     if (forced) return forced;
+    const double worth = flops / FLOPS_WORTH;
     int most = nn_max_threads();
     if (limit > 0 && limit < most) most = limit;
-    if (most > omp_get_num_procs()) most = omp_get_num_procs(); /* more than cores only wait for each other */
-    const double worth = flops / FLOPS_WORTH;
-    if (worth < 2 || most < 2) return 1;
+    if (worth < 2 || most < 2) return 1; /* before what costs a system call: a one-row predict takes less */
+    const int cores = omp_get_num_procs();
+    if (most > cores) most = cores; /* more than cores only wait for each other */
     if (flops <= FLOPS_SHORT && nn_now() < atomic_load(&contended_until)) return 1;
     return worth < most ? (int)worth : most;
 }

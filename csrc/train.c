@@ -16,7 +16,6 @@
  */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "plan.h"
 
@@ -94,17 +93,8 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
         }
     }
     for (int l = 0; l <= last; l++) {
-        const nn_product forward = {.a = w->act[l],
-                                    .a_rows = w->rows,
-                                    .k = layers[l].n_in,
-                                    .w = p->parameters + layers[l].weights * p->size,
-                                    .w_rows = layers[l].n_in + 1,
-                                    .n = layers[l].n_out,
-                                    .out = w->act[l + 1],
-                                    .out_rows = w->rows,
-                                    .activation = l == last && logits ? NN_IDENTITY : layers[l].activation,
-                                    .alpha = layers[l].alpha,
-                                    .width = width};
+        const int activation = l == last && logits ? NN_IDENTITY : layers[l].activation;
+        const nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
         k->forward(&forward, r0, r1);
     }
     const nn_loss_args loss = {job->loss,
@@ -239,8 +229,7 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
                   slots[1] ? slots[1] + skip : NULL);
     }
     if (layer) {
-        const nn_transpose t = {p->parameters + g->weights * p->size, g->n_in, g->n_out,
-                                p->transposed + g->transposed * p->size, (int)p->vector};
+        const nn_transpose t = nn_transpose_of(p, layer);
         k->transpose(&t, panel, k0, k0 + weight_rows);
     }
 }
@@ -290,9 +279,8 @@ static failure worst(const run *c, int n_threads) {
     for (int t = 0; t < n_threads; t++) {
         const failure *o = &c->failures[t];
         if (o->status == NN_OK) continue;
-        const int more = f.status == NN_OK || (f.status == NN_DIVERGED && o->status != NN_DIVERGED);
-        const int less = f.status != NN_DIVERGED && o->status == NN_DIVERGED && f.status != NN_OK;
-        if (more || (!less && o->row < f.row)) f = *o;
+        const int worse = bad_data(o) - bad_data(&f);
+        if (f.status == NN_OK || worse > 0 || (worse == 0 && o->row < f.row)) f = *o;
     }
     return f;
 }

@@ -8,13 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from kernel_layout import _core
 
 import nncore as nn
 from nncore import streams, testing
-
-_core = pytest.importorskip("nncore._core") if os.environ.get("NNCORE_REQUIRE_NATIVE") != "1" else None
-if _core is None:
-    from nncore import _core  # its absence is a failure, not a skip
 
 # sizes, hidden activation, output activation, batch, rows: one for each way through train.c
 SHAPES = {

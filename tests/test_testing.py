@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import HAS_CORE
 
 from nncore import MLP, Dense, LeakyReLU, Sequential, losses, testing
 
@@ -138,8 +137,7 @@ def test_forced_threads_run(blobs):
 
 def test_cross_check_of_a_perfect_fit():
     """A loss of nothing but rounding errors differs wholly, and rightly, between the backends."""
-    if not HAS_CORE:
-        pytest.skip("nncore._core cannot be imported")
+    pytest.importorskip("nncore._core")
     net = MLP([50, 60, 3], seed=3)
     X = np.random.default_rng(0).normal(size=(40, 50)).astype(np.float32)
     assert testing.cross_check(net, X, net.predict(X)) < 1e-4

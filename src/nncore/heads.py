@@ -46,7 +46,7 @@ def head_for(activation: Activation, loss: str) -> Head:
 
 
 def _softmax_cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
-    """Cross-entropy from the logits: log sum exp(z) - z of the class, and p - y."""
+    """Cross-entropy from the logits: log sum exp(z) - z of the class, and p sum(y) - y."""
     z -= np.maximum.reduce(z, axis=1, keepdims=True)
     p = np.exp(z)
     total = np.add.reduce(p, axis=1, keepdims=True)
