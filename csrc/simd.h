@@ -80,11 +80,13 @@ INLINE ivec as_bits(vec v) {
     return r;
 }
 
-/* ---- masks: vless(a, b) is a mask of a < b (false where either is NaN), blend(m, a, b) takes a where m holds */
+/* ---- masks: vless(a, b) is a mask of a < b, vequal(a, b) of a = b (both false where either is NaN);
+ * blend(m, a, b) takes a where m holds */
 #if defined(NN_ISA_avx512)
 #ifdef NN_DOUBLE
 typedef __mmask8 mask;
 INLINE mask vless(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+INLINE mask vequal(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
 INLINE vec blend(mask m, vec a, vec b) { return _mm512_mask_blend_pd(m, b, a); }
 INLINE vec fma_(vec a, vec b, vec c) { return _mm512_fmadd_pd(a, b, c); }
 INLINE vec vsqrt(vec a) { return _mm512_sqrt_pd(a); }
@@ -93,6 +95,7 @@ INLINE mask first_lanes(int64_t n) { return (mask)((1u << n) - 1u); }
 #else
 typedef __mmask16 mask;
 INLINE mask vless(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+INLINE mask vequal(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 INLINE vec blend(mask m, vec a, vec b) { return _mm512_mask_blend_ps(m, b, a); }
 INLINE vec fma_(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vec vsqrt(vec a) { return _mm512_sqrt_ps(a); }
@@ -102,6 +105,7 @@ INLINE mask first_lanes(int64_t n) { return (mask)((1u << n) - 1u); }
 #else
 typedef ivec mask;
 INLINE mask vless(vec a, vec b) { return a < b; }
+INLINE mask vequal(vec a, vec b) { return a == b; }
 INLINE vec blend(mask m, vec a, vec b) { return as_real((m & as_bits(a)) | (~m & as_bits(b))); }
 INLINE mask first_lanes(int64_t n) { /* n in 0..W */
     ivec lane;

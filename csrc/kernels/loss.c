@@ -14,15 +14,8 @@
 #include "../kernels.h"
 #include "../simd.h"
 #include "../simd_math.h"
+#include "loss_terms.h"
 #include "names.h"
-
-#ifdef NN_DOUBLE
-#define SMALLEST 0x1p-1022
-#define LOWEST (-0x1.fffffffffffffp1023)
-#else
-#define SMALLEST 0x1p-126f
-#define LOWEST (-0x1.fffffep127f)
-#endif
 
 typedef struct row {
     real *z, *d;   /* first column of the row in the first panel, of outputs and of deltas */
@@ -111,43 +104,25 @@ static real cross_entropy_logits(const row *r, int32_t label, real scale, real *
 }
 
 static real bce_logits(const row *r, real scale, real mean) {
-    const vec zero = broadcast(0), one = broadcast(1);
-    vec loss = zero;
+    vec loss = broadcast(0);
     for (int64_t v = 0; v < r->vectors; v++) {
-        real *zp = at(r->z, r->panel, v), *d = at(r->d, r->panel, v);
-        vec z = load(zp), y = load(d);
-        vec lost, e = exp_and_lost(-vabs(z), &lost);
-        vec linear = z * blend(vless(z, zero), -y, one - y); /* max(z, 0) - z y, but nothing cancels */
-        loss = loss + inside(r, v, (linear + vlog1p(e)) * broadcast(mean), 0);
-        vec p = sigmoid_of_exp(z, e, lost);
-        store(zp, p);
+        real *z = at(r->z, r->panel, v), *d = at(r->d, r->panel, v);
+        vec y = load(d), p, l = bce_of_logits(load(z), y, &p);
+        loss = loss + inside(r, v, l * broadcast(mean), 0);
+        store(z, p);
         store(d, inside(r, v, (p - y) * broadcast(scale), 0));
     }
     return lane_sum(loss);
 }
 
-/* dL/da into d; returns the loss. `mean` is 1 / n: it goes in before the sum, which may overflow where the mean does not */
+/* dL/da into d; returns the loss */
 static real loss_of_outputs(const row *r, int loss, real scale, real mean) {
-    const vec one = broadcast(1), least = broadcast(SMALLEST), share = broadcast(scale);
     vec total = broadcast(0);
     for (int64_t v = 0; v < r->vectors; v++) {
         real *d = at(r->d, r->panel, v);
-        vec a = load(at(r->z, r->panel, v)), y = load(d), l, g;
-        if (loss == NN_MSE) {
-            vec e = a - y;
-            l = e * mean * e;
-            g = (e + e) * share;
-        } else if (loss == NN_BCE) {
-            vec p = blend(vless(a, least), least, a), q = blend(vless(one - a, least), least, one - a);
-            l = -(y * vlog(p) + (one - y) * vlog(q)) * mean;
-            g = ((one - y) / q - y / p) * share;
-        } else {
-            vec p = blend(vless(a, least), least, a);
-            l = -(y * vlog(p));
-            g = -(y / p) * share;
-        }
+        vec g, l = loss_of_output(loss, load(at(r->z, r->panel, v)), load(d), broadcast(mean), &g);
         total = total + inside(r, v, l, 0);
-        store(d, inside(r, v, g, 0));
+        store(d, inside(r, v, g * broadcast(scale), 0));
     }
     return lane_sum(total);
 }
@@ -168,6 +143,10 @@ static void chain_rule(const row *r, int activation, double alpha) {
 }
 
 void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
+    if (l->n <= NR) {
+        NN_FN(loss_narrow)(l, r0, r1);
+        return;
+    }
     row r = row_of((real *)l->outputs + r0 * NR, (real *)l->delta + r0 * NR, l->panel_rows, l->n);
     const int from_logits = l->loss == NN_CROSS_ENTROPY && l->activation == NN_SOFTMAX;
     const real mean_scale = (real)(l->scale / (double)l->n), scale = (real)l->scale, mean = (real)(1 / (double)l->n);

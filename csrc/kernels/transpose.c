@@ -1,42 +1,19 @@
 /* transpose.c: keeps the transposed copy of a layer's weights, which the input gradient reads, in step with them.
  *
- * wt[j, k] = w[k, j] for k in [k0, k1) and the columns j of one panel. Whole W x W blocks turn in registers: log2(W)
- * rounds, each interleaving row i with row i + W / 2. Ragged edges go number by number.
+ * wt[j, k] = w[k, j] for k in [k0, k1) and the columns j of one panel. Whole W x W blocks turn in registers; ragged
+ * edges go number by number.
  */
 #include "../kernels.h"
 #include "../simd.h"
 #include "names.h"
-
-#if NN_VECTOR_BYTES == 64 && !defined(NN_DOUBLE)
-#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define INTERLEAVE_HIGH(a, b) \
-    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-#elif (NN_VECTOR_BYTES == 64) || (NN_VECTOR_BYTES == 32 && !defined(NN_DOUBLE))
-#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#elif (NN_VECTOR_BYTES == 32) || !defined(NN_DOUBLE)
-#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
-#define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
-#else
-#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
-#define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
-#endif
+#include "turn.h"
 
 /* W x W block; only the first `rows` rows of the result are wanted */
 INLINE void transpose_block(const real *src, int64_t src_stride, real *dst, int64_t dst_stride, int64_t rows) {
-    vec x[W], y[W];
+    vec x[W];
     UNROLL
     for (int i = 0; i < W; i++) x[i] = load(src + i * src_stride);
-    UNROLL
-    for (int round = W; round > 1; round /= 2) {
-        UNROLL
-        for (int i = 0; i < W / 2; i++) {
-            y[2 * i] = INTERLEAVE_LOW(x[i], x[i + W / 2]);
-            y[2 * i + 1] = INTERLEAVE_HIGH(x[i], x[i + W / 2]);
-        }
-        UNROLL
-        for (int i = 0; i < W; i++) x[i] = y[i];
-    }
+    turn(x);
     UNROLL
     for (int i = 0; i < W; i++)
         if (i < rows) store(dst + i * dst_stride, x[i]);
