@@ -276,14 +276,19 @@ static void reference_update(const nn_update *u, int64_t n, const void *g_, void
     }
 }
 
-static void reference_activate(int activation, double alpha, int64_t n, void *z_) {
+static void reference_activate(int activation, double alpha, int64_t rows, int64_t n, int64_t stride, void *z_) {
     real *z = z_;
-    for (int64_t i = 0; i < n; i++) z[i] = (real)apply(activation, alpha, z[i]);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = r * stride; i < r * stride + n; i++) z[i] = (real)apply(activation, alpha, z[i]);
 }
 
-static void reference_scale_by_derivative(int activation, double alpha, int64_t n, const void *a, void *d_) {
+static void reference_scale_by_derivative(int activation, double alpha, int64_t rows, int64_t n, int64_t stride,
+                                          const void *a_, void *d_) {
+    const real *a = a_;
     real *d = d_;
-    for (int64_t i = 0; i < n; i++) d[i] = (real)times_derivative(activation, alpha, ((const real *)a)[i], d[i]);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = r * stride; i < r * stride + n; i++)
+            d[i] = (real)times_derivative(activation, alpha, a[i], d[i]);
 }
 
 static void reference_elementary(int function, int64_t n, void *x_) {

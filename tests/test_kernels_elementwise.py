@@ -120,6 +120,25 @@ def test_activations_and_derivatives(isa: str, dtype: str, activation: str, n: i
     assert got[n] == SENTINEL
 
 
+@every_table
+def test_rows_apart_leave_what_lies_between(isa: str, dtype: str, rng: np.random.Generator) -> None:
+    kernels, reference = both(isa, dtype)
+    eps = float(np.finfo(dtype).eps)
+    for name in ("tanh", "relu", "sigmoid", "leaky_relu"):
+        for n in (1, kernels.width, kernels.width + 1, 2 * kernels.width):
+            z, d = rng.standard_normal((2, 5, 2 * kernels.width)).astype(dtype)
+            got, want = z.copy(), z.copy()
+            kernels.activate(ACTIVATIONS.index(name), got, n=n)
+            reference.activate(ACTIVATIONS.index(name), want, n=n)
+            np.testing.assert_allclose(got, want, rtol=4 * eps, atol=eps)
+            np.testing.assert_array_equal(got[:, n:], z[:, n:])
+            scaled, true = d.copy(), d.copy()
+            kernels.scale_by_derivative(ACTIVATIONS.index(name), want, scaled, n=n)
+            reference.scale_by_derivative(ACTIVATIONS.index(name), want, true, n=n)
+            np.testing.assert_allclose(scaled, true, rtol=4 * eps, atol=2 * eps)
+            np.testing.assert_array_equal(scaled[:, n:], d[:, n:])
+
+
 def dtype_of(x: float, dtype: str) -> np.ndarray:
     return np.array([x], dtype)
 

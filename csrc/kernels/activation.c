@@ -8,68 +8,79 @@
 #include "../simd_math.h"
 #include "names.h"
 
-/* Applies one expression to whole vectors and to the last, partial one. */
-#define OVER(n, x, expression)                          \
-    do {                                                \
-        int64_t i = 0;                                  \
-        for (; i + W <= (n); i += W) {                  \
-            vec v = load((x) + i);                      \
-            store((x) + i, (expression));               \
-        }                                               \
-        if (i < (n)) {                                  \
-            const mask lanes = first_lanes((n) - i);    \
-            vec v = load_masked(lanes, (x) + i);        \
-            store_masked(lanes, (x) + i, (expression)); \
-        }                                               \
+/* Applies one expression to `rows` rows of n numbers at x, `stride` from row to row: to whole vectors, then to the last,
+ * partial one. Rows that touch are one. */
+#define OVER(expression)                                  \
+    do {                                                  \
+        if (n == stride) n *= rows, rows = 1;             \
+        for (int64_t r = 0; r < rows; r++, x += stride) { \
+            int64_t i = 0;                                \
+            for (; i + W <= n; i += W) {                  \
+                vec v = load(x + i);                      \
+                store(x + i, (expression));               \
+            }                                             \
+            if (i < n) {                                  \
+                const mask lanes = first_lanes(n - i);    \
+                vec v = load_masked(lanes, x + i);        \
+                store_masked(lanes, x + i, (expression)); \
+            }                                             \
+        }                                                 \
     } while (0)
 
-void NN_FN(activate)(int activation, double alpha_, int64_t n, void *z) {
+void NN_FN(activate)(int activation, double alpha_, int64_t rows, int64_t n, int64_t stride, void *z) {
     real *x = z;
     const vec zero = broadcast(0), one = broadcast(1), alpha = broadcast((real)alpha_);
     switch (activation) {
-    case NN_STEP: OVER(n, x, blend(vless(v, zero), zero, blend(vless(-one, v), one, v))); break; /* NaN stays */
-    case NN_SIGMOID: OVER(n, x, vsigmoid(v)); break;
-    case NN_TANH: OVER(n, x, vtanh(v)); break;
-    case NN_RELU: OVER(n, x, blend(vless(v, zero), zero, v)); break; /* NaN is not less than 0 and stays */
-    case NN_LEAKY_RELU: OVER(n, x, blend(vless(zero, v), v, alpha * v)); break;
+    case NN_STEP: OVER(blend(vless(v, zero), zero, blend(vless(-one, v), one, v))); break; /* NaN stays */
+    case NN_SIGMOID: OVER(vsigmoid(v)); break;
+    case NN_TANH: OVER(vtanh(v)); break;
+    case NN_RELU: OVER(blend(vless(v, zero), zero, v)); break; /* NaN is not less than 0 and stays */
+    case NN_LEAKY_RELU: OVER(blend(vless(zero, v), v, alpha * v)); break;
     default: break;
     }
 }
 
-#define OVER2(n, a, d, expression)                                                \
+/* u: the outputs, v: what is scaled */
+#define OVER2(expression)                                                         \
     do {                                                                          \
-        int64_t i = 0;                                                            \
-        for (; i + W <= (n); i += W) {                                            \
-            vec u = load((a) + i), v = load((d) + i);                             \
-            store((d) + i, (expression));                                         \
-        }                                                                         \
-        if (i < (n)) {                                                            \
-            const mask lanes = first_lanes((n) - i);                              \
-            vec u = load_masked(lanes, (a) + i), v = load_masked(lanes, (d) + i); \
-            store_masked(lanes, (d) + i, (expression));                           \
+        if (n == stride) n *= rows, rows = 1;                                     \
+        for (int64_t r = 0; r < rows; r++, a += stride, d += stride) {            \
+            int64_t i = 0;                                                        \
+            for (; i + W <= n; i += W) {                                          \
+                vec u = load(a + i), v = load(d + i);                             \
+                store(d + i, (expression));                                       \
+            }                                                                     \
+            if (i < n) {                                                          \
+                const mask lanes = first_lanes(n - i);                            \
+                vec u = load_masked(lanes, a + i), v = load_masked(lanes, d + i); \
+                store_masked(lanes, d + i, (expression));                         \
+            }                                                                     \
         }                                                                         \
     } while (0)
 
-void NN_FN(scale_by_derivative)(int activation, double alpha_, int64_t n, const void *a_, void *d_) {
+void NN_FN(scale_by_derivative)(int activation, double alpha_, int64_t rows, int64_t n, int64_t stride, const void *a_,
+                                void *d_) {
     const real *a = a_;
     real *d = d_;
     const vec zero = broadcast(0), one = broadcast(1), alpha = broadcast((real)alpha_);
     switch (activation) {
-    case NN_STEP: OVER2(n, a, d, u * zero + v * zero); break;
-    case NN_SIGMOID: OVER2(n, a, d, v * (u * (one - u))); break;
-    case NN_TANH: OVER2(n, a, d, v * (one - u * u)); break;
-    case NN_RELU: OVER2(n, a, d, blend(vless(zero, u), v, zero)); break;
-    case NN_LEAKY_RELU: OVER2(n, a, d, blend(vless(zero, u), v, alpha * v)); break;
+    case NN_STEP: OVER2(u * zero + v * zero); break;
+    case NN_SIGMOID: OVER2(v * (u * (one - u))); break;
+    case NN_TANH: OVER2(v * (one - u * u)); break;
+    case NN_RELU: OVER2(blend(vless(zero, u), v, zero)); break;
+    case NN_LEAKY_RELU: OVER2(blend(vless(zero, u), v, alpha * v)); break;
     default: break;
     }
 }
 
 void NN_FN(elementary)(int function, int64_t n, void *x_) {
     real *x = x_;
+    int64_t rows = 1;
+    const int64_t stride = n;
     switch (function) {
-    case 0: OVER(n, x, vexp(v)); break;
-    case 1: OVER(n, x, vlog(v)); break;
-    case 2: OVER(n, x, vlog1p(v)); break;
+    case 0: OVER(vexp(v)); break;
+    case 1: OVER(vlog(v)); break;
+    case 2: OVER(vlog1p(v)); break;
     default: break;
     }
 }

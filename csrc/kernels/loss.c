@@ -130,7 +130,7 @@ static real loss_of_outputs(const row *r, int loss, real scale, real mean) {
 static void chain_rule(const row *r, int activation, double alpha) {
     if (activation != NN_SOFTMAX) {
         for (int64_t v = 0; v < r->vectors; v++)
-            NN_FN(scale_by_derivative)(activation, alpha, W, at(r->z, r->panel, v), at(r->d, r->panel, v));
+            NN_FN(scale_by_derivative)(activation, alpha, 1, W, W, at(r->z, r->panel, v), at(r->d, r->panel, v));
         return;
     }
     vec dot = broadcast(0);

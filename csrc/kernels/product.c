@@ -24,15 +24,6 @@ typedef struct tile {
     double alpha;
 } tile;
 
-/* What the common activations need is done in registers; the others go over the stored tile, which is in L1. */
-static void finish_forward(const tile *t, int mr, int nv) {
-    for (int i = 0; i < mr; i++) NN_FN(activate)(t->activation, t->alpha, nv * W, t->out + i * NR);
-}
-static void finish_backward(const tile *t, int mr, int nv) {
-    for (int i = 0; i < mr; i++)
-        NN_FN(scale_by_derivative)(t->activation, t->alpha, nv * W, t->outputs + i * NR, t->out + i * NR);
-}
-
 INLINE void product_tile(const int mr, const int nv, const tile *t) {
     vec sum[MOST_ROWS][2];
     for (int v = 0; v < nv; v++) {
@@ -72,10 +63,11 @@ INLINE void product_tile(const int mr, const int nv, const tile *t) {
         for (int i = 0; i < mr; i++)
             for (int v = 0; v < nv; v++) store(out + i * NR + v * W, sum[i][v]);
         if (activation == NN_IDENTITY) return;
+        /* what the other activations need is done over the stored tile, which is in L1 */
         if (outputs)
-            finish_backward(t, mr, nv);
+            NN_FN(scale_by_derivative)(activation, t->alpha, mr, nv * W, NR, outputs, out);
         else
-            finish_forward(t, mr, nv);
+            NN_FN(activate)(activation, t->alpha, mr, nv * W, NR, out);
     }
 }
 

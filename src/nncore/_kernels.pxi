@@ -93,8 +93,8 @@ cdef extern from "kernels.h" nogil:
         void (*loss)(const kernel_loss *, int64_t, int64_t)
         void (*softmax)(void *, int64_t, int64_t, int64_t, int64_t, int)
         void (*update)(const kernel_update *, int64_t, const void *, void *, void *, void *)
-        void (*activate)(int, double, int64_t, void *)
-        void (*scale_by_derivative)(int, double, int64_t, const void *, void *)
+        void (*activate)(int, double, int64_t, int64_t, int64_t, void *)
+        void (*scale_by_derivative)(int, double, int64_t, int64_t, int64_t, const void *, void *)
         void (*elementary)(int, int64_t, void *)
         int (*finite)(int64_t, const void *)
         double (*fma_peak)(int64_t)
@@ -263,11 +263,16 @@ cdef class Kernels:
         u.correction2 = correction2
         self.table.update(&u, p.shape[0], self.reals(g), self.written(p), self.written(s0), self.written(s1))
 
-    def activate(self, int activation, z, double alpha=0.1):
-        self.table.activate(activation, alpha, z.shape[0], self.written(z))
+    def activate(self, int activation, z, double alpha=0.1, n=None):
+        """`z` flat, or rows of which the first `n` numbers count."""
+        rows, stride = (1, z.shape[0]) if z.ndim == 1 else z.shape
+        self.table.activate(activation, alpha, rows, stride if n is None else n, stride, self.written(z))
 
-    def scale_by_derivative(self, int activation, a, d, double alpha=0.1):
-        self.table.scale_by_derivative(activation, alpha, d.shape[0], self.reals(a), self.written(d))
+    def scale_by_derivative(self, int activation, a, d, double alpha=0.1, n=None):
+        rows, stride = (1, d.shape[0]) if d.ndim == 1 else d.shape
+        self.table.scale_by_derivative(
+            activation, alpha, rows, stride if n is None else n, stride, self.reals(a), self.written(d)
+        )
 
     def elementary(self, int function, x):
         self.table.elementary(function, x.shape[0], self.written(x))
