@@ -87,6 +87,13 @@ typedef struct nn_update {
     double beta1, beta2, epsilon, correction1, correction2; /* Adam: rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
 } nn_update;
 
+typedef struct nn_keys {
+    uint64_t seed, stream;
+    uint32_t purpose;
+    const uint32_t *indices; /* whose keys; NULL: first, first + 1, ... */
+    uint64_t first;          /* even */
+} nn_keys;
+
 typedef struct nn_kernels {
     const char *isa;
     int width;        /* W */

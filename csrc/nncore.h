@@ -51,11 +51,11 @@ double nn_peak(nn_dtype dtype, int threads, double seconds);
 
 /* ---- random.c: Philox4x32-10 (Salmon et al., 2011); the counter is (index, stream, purpose) */
 enum { NN_PURPOSE_SHUFFLE = 1 };
-void nn_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
-uint64_t nn_key(uint64_t seed, uint32_t purpose, uint64_t stream, uint64_t index);
 /* order[i]: the rows 0..n-1 by ascending Philox key, ties by row. scratch: nn_permutation_scratch(n) bytes. */
 void nn_permutation(uint64_t seed, uint64_t stream, uint32_t n, uint32_t *order, void *scratch);
 size_t nn_permutation_scratch(uint32_t n);
+/* The same for keys that are given, n <= 2^14; a part of nn_permutation, for the tests. */
+void nn_order_of_keys(const uint64_t *keys, uint32_t n, uint32_t *order, void *scratch);
 
 /* ---- plan.c */
 typedef struct nn_layer {

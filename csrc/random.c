@@ -5,51 +5,17 @@
  * 64-bit keys is words 2 (i mod 2) and 2 (i mod 2) + 1 of block i / 2. src/nncore/streams.py draws the same numbers.
  *
  * A shuffle is the order of the rows' keys, ties by row: uniform over all permutations but for ties of 64-bit keys.
- * Keys are uniform, so one pass by their leading bits leaves buckets of a few rows, which insertion sorts. Large
+ * Keys are uniform, so one pass by their leading bits leaves about a row in a bucket, and insertion sorts the rest. Large
  * permutations first go through buckets of row numbers alone, so that scratch stays small whatever the number of rows.
  */
 #include <string.h>
 
-#include "nncore.h"
+#include "kernels.h"
 
-void nn_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
-    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];
-    for (int round = 0; round < 10; round++) {
-        const uint64_t a = (uint64_t)0xD2511F53u * c0, b = (uint64_t)0xCD9E8D57u * c2;
-        const uint32_t n0 = (uint32_t)(b >> 32) ^ c1 ^ k0, n2 = (uint32_t)(a >> 32) ^ c3 ^ k1;
-        c1 = (uint32_t)b;
-        c3 = (uint32_t)a;
-        c0 = n0;
-        c2 = n2;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
-}
-
-/* keys 2 b and 2 b + 1 of a stream */
-static void key_pair(uint64_t seed, uint32_t purpose, uint64_t stream, uint64_t block, uint64_t pair[2]) {
-    const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream,
-                                 purpose | (uint32_t)(stream >> 32) << 8};
-    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    uint32_t out[4];
-    nn_philox(counter, key, out);
-    pair[0] = out[0] | (uint64_t)out[1] << 32;
-    pair[1] = out[2] | (uint64_t)out[3] << 32;
-}
-
-uint64_t nn_key(uint64_t seed, uint32_t purpose, uint64_t stream, uint64_t index) {
-    uint64_t pair[2];
-    key_pair(seed, purpose, stream, index / 2, pair);
-    return pair[index % 2];
-}
-
-typedef struct keyed {
-    uint64_t key;
-    uint32_t row;
-} keyed;
-
-enum { SMALL = 1 << 14 };
+enum {
+    SMALL = 1 << 14, /* rows that are sorted at once */
+    CHUNK = 512      /* keys that are drawn at once, where they are not kept */
+};
 
 static int log2_above(uint64_t n) { /* smallest b with 2^b >= n */
     int b = 0;
@@ -57,72 +23,114 @@ static int log2_above(uint64_t n) { /* smallest b with 2^b >= n */
     return b;
 }
 
-/* Sorts n <= 2 SMALL pairs by (key, row) and writes their rows. The bits of the key above `shift + bits` are equal. */
-static void sort_small(keyed *in, uint32_t n, int top, uint32_t *order, keyed *out, uint32_t *count) {
-    const int bits = log2_above(n) > 1 ? log2_above(n) - 1 : 1, shift = 64 - top - bits;
-    const uint32_t buckets = 1u << bits, mask = buckets - 1;
+/* order[i]: the numbers 0..n-1 by ascending key, ties by number. `leading`: how many leading bits all keys share. */
+static void sort_keys(const uint64_t *keys, uint32_t n, int leading, uint32_t *order, uint64_t *sorted,
+                      uint32_t *count) {
+    const int bits = n > 1 ? log2_above(n) : 1, shift = 64 - leading - bits;
+    const uint32_t buckets = 1u << bits;
+    const uint64_t numbers = buckets - 1;
     memset(count, 0, (buckets + 1) * sizeof *count);
-    for (uint32_t i = 0; i < n; i++) count[((in[i].key >> shift) & mask) + 1]++;
+    for (uint32_t i = 0; i < n; i++) count[((keys[i] >> shift) & numbers) + 1]++;
     for (uint32_t b = 0; b < buckets; b++) count[b + 1] += count[b];
-    for (uint32_t i = 0; i < n; i++) out[count[(in[i].key >> shift) & mask]++] = in[i];
-    /* insertion over the whole array: no pair is further from its place than its bucket is long */
+    /* the key's last bits give way to the row's number, so that a pair is one word */
+    for (uint32_t i = 0; i < n; i++) sorted[count[(keys[i] >> shift) & numbers]++] = (keys[i] & ~numbers) | i;
+    /* one pass that carries the larger word along, without a branch, sorts all buckets of two words; ... */
     for (uint32_t i = 1; i < n; i++) {
-        const keyed x = out[i];
-        uint32_t j = i;
-        for (; j && (out[j - 1].key > x.key || (out[j - 1].key == x.key && out[j - 1].row > x.row)); j--)
-            out[j] = out[j - 1];
-        out[j] = x;
+        const uint64_t x = sorted[i - 1], y = sorted[i];
+        sorted[i - 1] = x < y ? x : y;
+        sorted[i] = x < y ? y : x;
     }
-    for (uint32_t i = 0; i < n; i++) order[i] = out[i].row;
+    /* ... then insertion over the whole array: no word is further from its place than its bucket is long */
+    for (uint32_t i = 1; i < n; i++) {
+        const uint64_t x = sorted[i];
+        uint32_t j = i;
+        for (; j && sorted[j - 1] > x; j--) sorted[j] = sorted[j - 1];
+        sorted[j] = x;
+    }
+    int ties = 0;
+    for (uint32_t i = 1; i < n; i++) ties |= (sorted[i] ^ sorted[i - 1]) <= numbers;
+    for (uint32_t i = 0; i < n; i++) order[i] = (uint32_t)(sorted[i] & numbers);
+    if (!ties) return;
+    for (uint32_t i = 1; i < n; i++) { /* words alike but for the row: the whole keys decide */
+        const uint32_t row = order[i];
+        uint32_t j = i;
+        for (; j && (keys[order[j - 1]] > keys[row] || (keys[order[j - 1]] == keys[row] && order[j - 1] > row)); j--)
+            order[j] = order[j - 1];
+        order[j] = row;
+    }
 }
+
+typedef struct room { /* what the scratch memory of a permutation holds */
+    uint64_t *keys, *sorted;
+    uint32_t *count, *rows, *start, *next;
+    size_t bytes;
+} room;
 
 static int large_bits(uint32_t n) { /* buckets of about SMALL / 2 rows, which stay below 2 SMALL but for a miracle */
-    return log2_above((n + SMALL / 2 - 1) / (SMALL / 2));
+    return log2_above(((uint64_t)n + SMALL / 2 - 1) / (SMALL / 2));
 }
 
-size_t nn_permutation_scratch(uint32_t n) {
-    const uint32_t most = n <= SMALL ? n : 2 * SMALL;
-    size_t bytes = 2 * most * sizeof(keyed) + (2 * most + 2) * sizeof(uint32_t);
-    if (n > SMALL) bytes += (((size_t)1 << large_bits(n)) + 1) * 2 * sizeof(uint32_t);
-    return bytes;
+/* The parts of scratch memory, and how much they take together; scratch may be NULL where only that is asked for */
+static room room_of(uint32_t n, char *scratch) {
+    const size_t most = n <= SMALL ? n : 2 * SMALL, many = n <= SMALL ? 0 : most;
+    const size_t buckets = n <= SMALL ? 0 : ((size_t)1 << large_bits(n)) + 1;
+    const size_t counts = 2 * most + 2, words = counts + many + 2 * buckets;
+    room r = {.bytes = 2 * most * sizeof *r.keys + words * sizeof *r.count};
+    if (!scratch) return r;
+    r.keys = (uint64_t *)scratch;
+    r.sorted = r.keys + most;
+    r.count = (uint32_t *)(r.sorted + most);
+    r.rows = r.count + counts;
+    r.start = r.rows + many;
+    r.next = r.start + buckets;
+    return r;
+}
+
+size_t nn_permutation_scratch(uint32_t n) { return room_of(n, NULL).bytes; }
+
+void nn_order_of_keys(const uint64_t *keys, uint32_t n, uint32_t *order, void *scratch) {
+    const room r = room_of(n, scratch);
+    if (n) sort_keys(keys, n, 0, order, r.sorted, r.count);
+}
+
+static void permute_large(nn_keys *k, uint32_t n, uint32_t *order, const room *r) {
+    const nn_kernels *kernels = nn_kernels_for(NN_F32);
+    const int bits = large_bits(n), shift = 64 - bits;
+    const uint32_t buckets = 1u << bits;
+    uint64_t keys[CHUNK];
+    memset(r->start, 0, (buckets + (size_t)1) * sizeof *r->start);
+    for (int pass = 0; pass < 2; pass++) { /* the keys are drawn again: cheaper than the memory to keep them */
+        for (k->first = 0; k->first < n; k->first += CHUNK) {
+            const uint32_t here = n - k->first < CHUNK ? (uint32_t)(n - k->first) : CHUNK;
+            kernels->keys(k, here, keys);
+            for (uint32_t i = 0; i < here; i++)
+                if (pass == 0)
+                    r->start[(keys[i] >> shift) + 1]++;
+                else
+                    order[r->next[keys[i] >> shift]++] = (uint32_t)k->first + i;
+        }
+        if (pass) break;
+        for (uint32_t b = 0; b < buckets; b++) r->start[b + 1] += r->start[b];
+        memcpy(r->next, r->start, buckets * sizeof *r->next);
+    }
+    for (uint32_t b = 0; b < buckets; b++) {
+        uint32_t *bucket = order + r->start[b];
+        const uint32_t rows = r->start[b + 1] - r->start[b];
+        if (rows == 0) continue;
+        k->indices = memcpy(r->rows, bucket, rows * sizeof *bucket);
+        kernels->keys(k, rows, r->keys);
+        sort_keys(r->keys, rows, bits, bucket, r->sorted, r->count);
+        for (uint32_t i = 0; i < rows; i++) bucket[i] = r->rows[bucket[i]];
+    }
 }
 
 void nn_permutation(uint64_t seed, uint64_t stream, uint32_t n, uint32_t *order, void *scratch) {
-    const uint32_t most = n <= SMALL ? n : 2 * SMALL;
-    keyed *in = scratch, *out = in + most;
-    uint32_t *count = (uint32_t *)(out + most);
-    uint64_t pair[2];
-    if (n <= SMALL) {
-        for (uint32_t i = 0; i < n; i += 2) {
-            key_pair(seed, NN_PURPOSE_SHUFFLE, stream, i / 2, pair);
-            in[i] = (keyed){pair[0], i};
-            if (i + 1 < n) in[i + 1] = (keyed){pair[1], i + 1};
-        }
-        if (n) sort_small(in, n, 0, order, out, count);
-        return;
-    }
-    const int bits = large_bits(n);
-    const uint32_t buckets = 1u << bits;
-    uint32_t *start = count + 2 * most + 2, *next = start + buckets + 1;
-    memset(start, 0, (buckets + 1) * sizeof *start);
-    for (uint32_t i = 0; i < n; i += 2) {
-        key_pair(seed, NN_PURPOSE_SHUFFLE, stream, i / 2, pair);
-        start[(pair[0] >> (64 - bits)) + 1]++;
-        if (i + 1 < n) start[(pair[1] >> (64 - bits)) + 1]++;
-        if (i >= UINT32_MAX - 2) break;
-    }
-    for (uint32_t b = 0; b < buckets; b++) start[b + 1] += start[b];
-    memcpy(next, start, (buckets + 1) * sizeof *start);
-    for (uint32_t i = 0; i < n; i += 2) {
-        key_pair(seed, NN_PURPOSE_SHUFFLE, stream, i / 2, pair);
-        order[next[pair[0] >> (64 - bits)]++] = i;
-        if (i + 1 < n) order[next[pair[1] >> (64 - bits)]++] = i + 1;
-        if (i >= UINT32_MAX - 2) break;
-    }
-    for (uint32_t b = 0; b < buckets; b++) { /* the keys are drawn again: cheaper than the memory to keep them */
-        const uint32_t first = start[b], rows = start[b + 1] - first;
-        for (uint32_t i = 0; i < rows; i++)
-            in[i] = (keyed){nn_key(seed, NN_PURPOSE_SHUFFLE, stream, order[first + i]), order[first + i]};
-        if (rows) sort_small(in, rows, bits, order + first, out, count);
+    const room r = room_of(n, scratch);
+    nn_keys k = {.seed = seed, .stream = stream, .purpose = NN_PURPOSE_SHUFFLE};
+    if (n > SMALL) {
+        permute_large(&k, n, order, &r);
+    } else if (n) {
+        nn_kernels_for(NN_F32)->keys(&k, n, r.keys);
+        sort_keys(r.keys, n, 0, order, r.sorted, r.count);
     }
 }

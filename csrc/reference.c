@@ -303,6 +303,34 @@ static double reference_fma_peak(int64_t rounds) {
     return (double)rounds * 2;
 }
 
+/* Philox4x32-10, Salmon et al. 2011 */
+static void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; round++) {
+        const uint64_t a = (uint64_t)0xD2511F53u * c0, b = (uint64_t)0xCD9E8D57u * c2;
+        const uint32_t n0 = (uint32_t)(b >> 32) ^ c1 ^ k0, n2 = (uint32_t)(a >> 32) ^ c3 ^ k1;
+        c1 = (uint32_t)b;
+        c3 = (uint32_t)a;
+        c0 = n0;
+        c2 = n2;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+}
+
+static void reference_keys(const nn_keys *k, int64_t n, uint64_t *out) {
+    for (int64_t i = 0; i < n; i++) {
+        const uint64_t index = k->indices ? k->indices[i] : k->first + (uint64_t)i, block = index / 2;
+        const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)k->stream,
+                                     k->purpose | (uint32_t)(k->stream >> 32) << 8};
+        const uint32_t key[2] = {(uint32_t)k->seed, (uint32_t)(k->seed >> 32)};
+        uint32_t words[4];
+        philox(counter, key, words);
+        out[i] = words[2 * (index % 2)] | (uint64_t)words[2 * (index % 2) + 1] << 32;
+    }
+}
+
 extern const nn_kernels TABLE;
 const nn_kernels TABLE = {
     .isa = "reference",

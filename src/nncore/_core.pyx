@@ -78,6 +78,7 @@ cdef extern from "nncore.h" nogil:
     const char *nn_openmp()
     void nn_permutation(uint64_t seed, uint64_t stream, uint32_t n, uint32_t *order, void *scratch)
     size_t nn_permutation_scratch(uint32_t n)
+    void nn_order_of_keys(const uint64_t *keys, uint32_t n, uint32_t *order, void *scratch)
     nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_status *status, double *bytes_needed)
     void nn_plan_free(nn_plan *plan)
     int64_t nn_plan_padded(const nn_plan *plan)
@@ -533,17 +534,19 @@ def thread_log():
     return sizes
 
 
-def permutation(uint64_t seed, uint64_t stream, uint32_t n):
-    """Return the order of an epoch's rows as `streams.permutation` does with purpose SHUFFLE. For tests."""
+def permutation(seed, stream, uint32_t n, keys=None):
+    """Return the order of an epoch's rows as `streams.permutation` does with purpose SHUFFLE, or that of `keys`. For tests."""
     order = _empty(n, np.uint32)
     scratch = _empty(nn_permutation_scratch(n), np.uint8)
-    cdef Py_buffer a, b
-    PyObject_GetBuffer(order, &a, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-    PyObject_GetBuffer(scratch, &b, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    cdef uint32_t *written = <uint32_t *>_address(order, 4, True)
+    cdef void *room = _address(scratch, 1, True)
+    cdef const uint64_t *given = <const uint64_t *>_address(keys, 8, False)
+    cdef uint64_t seed_ = seed, stream_ = stream
     with nogil:
-        nn_permutation(seed, stream, n, <uint32_t *>a.buf, b.buf)
-    PyBuffer_Release(&b)
-    PyBuffer_Release(&a)
+        if given != NULL:
+            nn_order_of_keys(given, n, written, room)
+        else:
+            nn_permutation(seed_, stream_, n, written, room)
     return order
 
 

@@ -4,7 +4,7 @@
 # as arrays of shape (panels, rows, 2 W), weights flat. tests/kernel_layout.py converts matrices from and to them.
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct kernel_gather "nn_gather":
@@ -79,6 +79,12 @@ cdef extern from "kernels.h" nogil:
         double epsilon
         double correction1
         double correction2
+    ctypedef struct kernel_keys "nn_keys":
+        uint64_t seed
+        uint64_t stream
+        uint32_t purpose
+        const uint32_t *indices
+        uint64_t first
     ctypedef struct kernel_table "nn_kernels":
         const char *isa
         int width
@@ -96,6 +102,7 @@ cdef extern from "kernels.h" nogil:
         void (*activate)(int, double, int64_t, int64_t, int64_t, void *)
         void (*scale_by_derivative)(int, double, int64_t, int64_t, int64_t, const void *, void *)
         void (*elementary)(int, int64_t, void *)
+        void (*keys)(const kernel_keys *, int64_t, uint64_t *)
         int (*finite)(int64_t, const void *)
         double (*fma_peak)(int64_t)
     const kernel_table *kernel_table_named "nn_kernels_named"(const char *isa, int dtype)
@@ -279,6 +286,15 @@ cdef class Kernels:
 
     def finite(self, x):
         return bool(self.table.finite(x.shape[0], self.reals(x)))
+
+    def keys(self, seed, stream, uint32_t purpose, out, indices=None, first=0):
+        cdef kernel_keys k
+        k.seed = seed
+        k.stream = stream
+        k.purpose = purpose
+        k.indices = <const uint32_t *>_address(indices, 4, False)
+        k.first = first
+        self.table.keys(&k, out.shape[0], <uint64_t *>_address(out, 8, True))
 
     def fma_peak(self, int64_t rounds):
         return self.table.fma_peak(rounds)
