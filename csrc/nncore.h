@@ -71,7 +71,10 @@ int64_t nn_plan_padded(const nn_plan *plan); /* reals in a parameter-shaped buff
 int nn_plan_element_size(const nn_plan *plan);
 void *nn_plan_parameters(nn_plan *plan);
 void *nn_buffer(size_t bytes); /* 64-byte aligned zeros, or NULL */
+void *nn_buffer_raw(size_t bytes); /* the same with anything in it */
 void nn_buffer_free(void *buffer);
+int64_t
+nn_allocations(void); /* how many buffers the core has asked for so far: all its memory goes through nn_buffer */
 /* Row-major W (n_in x n_out) and b (n_out) from or into a parameter-shaped buffer. */
 void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer);
 void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b);
@@ -93,7 +96,7 @@ typedef struct nn_job {
     int64_t n_rates;
     void *slots[2];    /* parameter-shaped buffers; NULL where the optimizer has no such slot */
     int64_t updates;   /* updates done before the call; nn_run adds those that it does */
-    double *row_loss;  /* n: each row's loss at its latest visit */
+    double loss_sum;   /* of the rows of this epoch so far, each before its batch's update; begins anew with an epoch */
     void *predictions; /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
     int max_threads;   /* upper bound; 0: none */
     /* results */

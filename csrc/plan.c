@@ -7,13 +7,20 @@
 enum { ALIGNMENT = 64 };
 static const double MOST_BYTES = 0x1p62; /* sizes are worked out in double first: no product can overflow unseen */
 
-void *nn_buffer(size_t bytes) {
+static _Atomic int64_t allocations;
+
+void *nn_buffer_raw(size_t bytes) {
+    allocations++;
     const size_t whole = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    void *buffer = aligned_alloc(ALIGNMENT, whole ? whole : ALIGNMENT);
-    if (buffer) memset(buffer, 0, whole);
+    return aligned_alloc(ALIGNMENT, whole ? whole : ALIGNMENT);
+}
+void *nn_buffer(size_t bytes) {
+    void *buffer = nn_buffer_raw(bytes);
+    if (buffer) memset(buffer, 0, bytes);
     return buffer;
 }
 void nn_buffer_free(void *buffer) { free(buffer); }
+int64_t nn_allocations(void) { return allocations; }
 
 /* Makes *buffer hold at least `needed` bytes; its contents are not kept. */
 nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_needed) {
@@ -31,8 +38,8 @@ static int64_t padded(const nn_plan *p, int64_t n) { return nn_ceil_div(n, p->ve
 nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_status *status, double *bytes_needed) {
     *status = NN_NO_MEMORY;
     *bytes_needed = sizeof(nn_plan);
-    nn_plan *p = calloc(1, sizeof *p);
-    if (!p || !(p->layers = calloc((size_t)n_layers, sizeof *p->layers))) goto fail;
+    nn_plan *p = nn_buffer(sizeof *p);
+    if (!p || !(p->layers = nn_buffer((size_t)n_layers * sizeof *p->layers))) goto fail;
     p->dtype = dtype;
     p->kernels = nn_kernels_for(dtype);
     p->vector = p->kernels->width;
@@ -80,9 +87,9 @@ fail:
 static void free_workspaces(nn_plan *p) {
     for (int i = 0; i < p->n_training; i++) {
         nn_buffer_free(p->training[i].memory);
-        free(p->training[i].act);
+        nn_buffer_free(p->training[i].act);
     }
-    free(p->training);
+    nn_buffer_free(p->training);
     p->training = NULL;
     p->n_training = 0;
 }
@@ -94,8 +101,9 @@ void nn_plan_free(nn_plan *p) {
     nn_buffer_free(p->predicting);
     nn_buffer_free(p->parameters);
     nn_buffer_free(p->transposed);
-    free(p->layers);
-    free(p);
+    nn_buffer_free(p->failures);
+    nn_buffer_free(p->layers);
+    nn_buffer_free(p);
 }
 
 /* n workspaces of at least `rows` rows each */
@@ -108,14 +116,14 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
     const double bytes = (double)rows * ((double)row_bytes * panels + sizeof(double)) + ALIGNMENT;
     *bytes_needed = bytes * n;
     if (*bytes_needed > MOST_BYTES) return NN_NO_MEMORY;
-    p->training = calloc((size_t)n, sizeof *p->training);
+    p->training = nn_buffer((size_t)n * sizeof *p->training);
     if (!p->training) return NN_NO_MEMORY;
     for (; p->n_training < n; p->n_training++) {
         nn_workspace *w = &p->training[p->n_training];
         w->rows = rows;
         w->bytes = (size_t)bytes;
         w->memory = nn_buffer(w->bytes);
-        w->act = calloc(2 * ((size_t)p->n_layers + 1), sizeof *w->act);
+        w->act = nn_buffer(2 * ((size_t)p->n_layers + 1) * sizeof *w->act);
         if (!w->memory || !w->act) {
             p->n_training++;
             free_workspaces(p);

@@ -39,6 +39,9 @@ struct nn_plan {
     int n_training;
     char *parts; /* chunk mode: partial gradients, parameter-shaped, one after the other */
     size_t parts_bytes;
+    double *chunk_losses; /* behind them: the sum of each chunk's losses */
+    char *failures;       /* one for each thread; train.c's */
+    size_t failures_bytes;
     char *predicting; /* two buffers of panels for each thread */
     size_t predicting_bytes;
 };

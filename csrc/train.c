@@ -15,7 +15,6 @@
  * the weights are those of the step before.
  */
 #include <math.h>
-#include <stdlib.h>
 
 #include "plan.h"
 
@@ -44,7 +43,7 @@ typedef struct run {
     int chunked;
     double flops;      /* a step's */
     char *gradient;    /* where it is asked for rather than an update; else NULL */
-    failure *failures; /* one for each thread, of this step */
+    failure *failures; /* one for each thread; a failure ends the call */
 } run;
 
 typedef struct batch {
@@ -52,6 +51,16 @@ typedef struct batch {
     const uint32_t *order;
     double scale; /* 1 / rows */
 } batch;
+
+/* In an order that depends on n alone; eight sums, so that none waits for the one before */
+static double sum(const double *x, int64_t n) {
+    double s[8] = {0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++) s[k] += x[i + k];
+    for (int k = 0; i < n; i++, k++) s[k] += x[i];
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
 
 /* ---- phase 1 */
 
@@ -111,11 +120,9 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
                                w->row_loss,
                                width};
     k->loss(&loss, r0, r1);
-    for (int64_t r = r0; r < r1; r++) {
-        if (!isfinite(w->row_loss[r]) && f->status == NN_OK)
-            *f = (failure){NN_DIVERGED, offset + r, first_bad_layer(p, w, r)};
-        if (job->row_loss) job->row_loss[b->order ? (int64_t)b->order[first + r] : first + r] = w->row_loss[r];
-    }
+    if (!isfinite(sum(w->row_loss + r0, r1 - r0)))
+        for (int64_t r = r0; r < r1 && f->status == NN_OK; r++)
+            if (!isfinite(w->row_loss[r])) *f = (failure){NN_DIVERGED, offset + r, first_bad_layer(p, w, r)};
     if (job->predictions) {
         const nn_scatter s = {w->act[last + 1],
                               w->rows,
@@ -168,6 +175,7 @@ static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_
     const int64_t offset = chunk * CHUNK, rows = b->rows - offset < CHUNK ? b->rows - offset : CHUNK;
     rows_through(c, w, b, offset, 0, rows, f);
     if (bad_data(f)) return;
+    c->p->chunk_losses[chunk] = sum(w->row_loss, rows);
     char *part = c->p->parts + chunk * p->n_parameters * p->size;
     for (int l = 0; l < p->n_layers; l++) {
         const nn_outer o = outer_of(p, w, l, rows);
@@ -289,8 +297,8 @@ static failure worst(const run *c, int n_threads) {
 static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_team *team, int thread, int n_threads,
                          int *given_up) {
     const nn_plan *p = c->p;
-    failure *mine = &c->failures[thread];
-    mine->status = NN_OK;
+    failure *mine =
+        &c->failures[thread]; /* not written but where something fails: other threads read it in each step */
     if (thread == 0) nn_watch_team(team, c->flops);
     if (c->chunked) {
         const int64_t chunks = nn_ceil_div(b->rows, CHUNK);
@@ -302,8 +310,11 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
     nn_barrier(team);
     *given_up = nn_team_given_up(team);
     const failure f = worst(c, n_threads);
-    if (f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED))
-        update_units(c, b, u, p->n_vectors * thread / n_threads, p->n_vectors * (thread + 1) / n_threads);
+    const int goes_on = f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED);
+    if (goes_on && thread == 0)
+        c->job->loss_sum +=
+            c->chunked ? sum(p->chunk_losses, nn_ceil_div(b->rows, CHUNK)) : sum(p->training[0].row_loss, b->rows);
+    if (goes_on) update_units(c, b, u, p->n_vectors * thread / n_threads, p->n_vectors * (thread + 1) / n_threads);
     nn_barrier(team);
     return f;
 }
@@ -327,6 +338,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
         const batch b = {first, rows, shuffled ? job->order : NULL, 1.0 / (double)rows};
         const nn_update u = update_of(job, step);
+        if (within == 0 && thread == 0) job->loss_sum = 0;
         int given_up = 0;
         const failure f = one_batch(c, &b, &u, team, thread, n_threads, &given_up);
         if (f.status != NN_OK) {
@@ -362,14 +374,14 @@ nn_status nn_job_prepare(nn_job *job, double *bytes_needed) {
     if (job->n > (int64_t)UINT32_MAX) return NN_BAD_SIZE;
     const size_t scratch = nn_permutation_scratch((uint32_t)job->n);
     *bytes_needed = (double)job->n * sizeof *job->order + (double)scratch;
-    job->order = malloc((size_t)job->n * sizeof *job->order);
-    job->scratch = malloc(scratch);
+    job->order = nn_buffer_raw((size_t)job->n * sizeof *job->order);
+    job->scratch = nn_buffer_raw(scratch);
     return job->order && job->scratch ? NN_OK : NN_NO_MEMORY;
 }
 
 void nn_job_release(nn_job *job) {
-    free(job->order);
-    free(job->scratch);
+    nn_buffer_free(job->order);
+    nn_buffer_free(job->scratch);
     job->order = NULL;
     job->scratch = NULL;
 }
@@ -383,13 +395,18 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     c->flops = (double)rows * (3 * p->flops_forward - first);
     *threads = nn_choose_threads(c->flops, c->job->max_threads);
     if (*threads > rows && !nn_forced_threads()) *threads = (int)rows;
-    c->failures = calloc((size_t)*threads, sizeof *c->failures);
-    if (!c->failures) return NN_NO_MEMORY;
+    const double failures = (double)*threads * (double)sizeof *c->failures;
+    if (nn_grow(&p->failures, &p->failures_bytes, failures, bytes_needed) != NN_OK) return NN_NO_MEMORY;
+    c->failures = (failure *)(void *)p->failures;
+    for (int t = 0; t < *threads; t++) c->failures[t] = (failure){NN_OK, 0, -1};
     if (!c->chunked) return nn_workspaces(p, 1, rows, bytes_needed);
     const nn_status status = nn_workspaces(p, *threads, CHUNK, bytes_needed);
     if (status != NN_OK) return status;
-    return nn_grow(&p->parts, &p->parts_bytes, (double)chunks * (double)p->n_parameters * (double)p->size,
-                   bytes_needed);
+    const double parts = (double)chunks * (double)p->n_parameters * (double)p->size;
+    const nn_status grown = nn_grow(&p->parts, &p->parts_bytes, parts + (double)chunks * sizeof(double), bytes_needed);
+    /* parameter-shaped buffers are whole vectors, so that the doubles behind them are aligned */
+    if (grown == NN_OK) p->chunk_losses = (double *)(void *)(p->parts + (size_t)parts);
+    return grown;
 }
 
 nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed) {
@@ -413,22 +430,19 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
             nn_tuner_took(&p->tuner, (double)(nn_now() - began) / (double)(c.stop - c.start));
     }
     job->updates += job->steps_done;
-    free(c.failures);
     return status;
 }
 
 nn_status nn_loss_and_gradient(nn_plan *p, nn_job *job, double *loss, void *gradient, double *bytes_needed) {
     run c = {.p = p, .job = job, .gradient = gradient};
     int threads = 1;
+    job->loss_sum = 0;
     nn_status status = prepare(&c, job->n, &threads, bytes_needed);
     if (status == NN_OK) {
         job->threads = nn_parallel(threads, gradient_task, &c);
         status = worst(&c, job->threads).status;
         if (status == NN_DIVERGED) status = NN_OK; /* the caller sees it in the loss */
-        *loss = 0;
-        for (int64_t r = 0; r < job->n; r++) *loss += job->row_loss[r];
-        *loss /= (double)job->n;
+        *loss = job->loss_sum / (double)job->n;
     }
-    free(c.failures);
     return status;
 }

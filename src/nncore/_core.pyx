@@ -61,7 +61,7 @@ cdef extern from "nncore.h" nogil:
         int64_t n_rates
         void *slots[2]
         int64_t updates
-        double *row_loss
+        double loss_sum
         void *predictions
         int max_threads
         int64_t steps_done
@@ -85,6 +85,7 @@ cdef extern from "nncore.h" nogil:
     int nn_plan_element_size(const nn_plan *plan)
     void *nn_plan_parameters(nn_plan *plan)
     void *nn_buffer(size_t bytes)
+    int64_t nn_allocations()
     void nn_buffer_free(void *buffer)
     void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer)
     void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b)
@@ -169,9 +170,9 @@ cdef class NativeJob:
 
     cdef nn_job c
     cdef double rate
-    cdef Py_buffer view_x, view_y, view_losses, view_predictions
+    cdef Py_buffer view_x, view_y, view_predictions
     cdef int n_views
-    cdef readonly object optimizer, row_losses, predictions, slots
+    cdef readonly object optimizer, predictions, slots
     cdef NativeEngine engine
     cdef readonly int64_t steps_per_epoch
 
@@ -203,14 +204,10 @@ cdef class NativeJob:
         self.c.max_threads = min(threads or 0, 1 << 30)
         self.c.rates = &self.rate
         self.c.n_rates = 1
-        self.row_losses = _empty(self.c.n)
-        PyObject_GetBuffer(self.row_losses, &self.view_losses, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        self.n_views = 3
-        self.c.row_loss = <double *>self.view_losses.buf
         if record:
             self.predictions = _empty((self.c.n, engine.n_out), engine.dtype)
             PyObject_GetBuffer(self.predictions, &self.view_predictions, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-            self.n_views = 4
+            self.n_views = 3
             self.c.predictions = self.view_predictions.buf
         self.optimizer = optimizer
         self.slots = slots
@@ -239,12 +236,15 @@ cdef class NativeJob:
         for i, buffer in enumerate(slots.buffers):
             self.c.slots[i] = (<_Buffer>buffer).data
 
+    @property
+    def mean_loss(self):
+        """The mean loss over the rows, when an epoch is complete."""
+        return self.c.loss_sum / self.c.n
+
     def __dealloc__(self):
         nn_job_release(&self.c)
-        if self.n_views > 3:
-            PyBuffer_Release(&self.view_predictions)
         if self.n_views > 2:
-            PyBuffer_Release(&self.view_losses)
+            PyBuffer_Release(&self.view_predictions)
         if self.n_views > 1:
             PyBuffer_Release(&self.view_y)
         if self.n_views > 0:
@@ -263,6 +263,7 @@ cdef class NativeEngine:
     """
 
     cdef nn_plan *plan
+    cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
     cdef char code
     cdef int n_layers
     cdef readonly object dtype, shapes
@@ -405,8 +406,10 @@ cdef class NativeEngine:
 
     def snapshot(self, NativeSlots slots, into=None):
         """Copy weights and slots aside, into an earlier snapshot's memory where one is given."""
-        n = 1 + (0 if slots is None else len(slots.buffers))
-        saved = [_Buffer(self.buffer_bytes()) for _ in range(n)] if into is None else into
+        cdef Py_ssize_t i, n = 1 + (0 if slots is None else len(slots.buffers))
+        if into is None:
+            into = self.spare if self.spare is not None and len(self.spare) >= n else None
+        self.spare = saved = [_Buffer(self.buffer_bytes()) for _ in range(n)] if into is None else into
         memcpy((<_Buffer>saved[0]).data, nn_plan_parameters(self.plan), self.buffer_bytes())
         for i in range(1, n):
             memcpy((<_Buffer>saved[i]).data, (<_Buffer>slots.buffers[i - 1]).data, self.buffer_bytes())
@@ -414,6 +417,7 @@ cdef class NativeEngine:
 
     def restore(self, list saved, NativeSlots slots):
         """Bring weights and slots back to what the snapshot saw."""
+        cdef Py_ssize_t i
         memcpy(nn_plan_parameters(self.plan), (<_Buffer>saved[0]).data, self.buffer_bytes())
         if slots is not None:
             for i, buffer in enumerate(slots.buffers):
@@ -532,6 +536,11 @@ def thread_log():
         sizes.append(nn_thread_log(i))
         i += 1
     return sizes
+
+
+def allocations():
+    """Return how many buffers the core has asked for since it was loaded. For tests."""
+    return nn_allocations()
 
 
 def permutation(seed, stream, uint32_t n, keys=None):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from nncore import checks, engines, initializers, training
+from nncore import checks, engines, initializers, losses, training
 from nncore.history import History
 from nncore.layers import Dense, checked_layers, checked_pair, require_memory
 
@@ -73,6 +73,7 @@ class Sequential:
         self._backend = engines.choose(backend)
         self._n_parameters = sum(layer.n_parameters for layer in self._layers)
         self._has_step = any(layer.activation.name == "step" for layer in self._layers)
+        self._default_loss = losses.default_for(self._layers[-1].activation)
         self._epochs_trained = 0
         self._history: History | None = None
         self._set_up_engine()

@@ -219,7 +219,7 @@ class NumpyEngine:
                 if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
                     require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
                     raise NonFiniteLoss(step, self._first_overflow(x))
-                job.row_losses[rows] = row_losses
+                job.add_losses(step, row_losses)
                 if job.predictions is not None:
                     job.predictions[rows] = predictions
                 optimizer.steps += 1
@@ -295,8 +295,6 @@ class NumpyJob:
     Attributes
     ----------
     steps_per_epoch : int
-    row_losses : ndarray of shape (n,), float64
-        Each row's loss on its latest visit, before that batch's update.
     predictions : ndarray of shape (n, n_out) or None
         Each row's prediction on its latest visit, before that batch's update.
     """
@@ -306,13 +304,13 @@ class NumpyJob:
         "_batch_size",
         "_epoch",
         "_first_epoch",
+        "_loss_sum",
         "_order",
         "_seed",
         "_shuffle",
         "head",
         "optimizer",
         "predictions",
-        "row_losses",
         "steps_per_epoch",
         "updates",
         "y",
@@ -341,7 +339,7 @@ class NumpyJob:
         self.optimizer = optimizer
         self.updates = engine._updates(slots, optimizer.weight_decay)
         self.steps_per_epoch = -(-n // batch_size)
-        self.row_losses = np.zeros(n)
+        self._loss_sum = 0.0
         self.predictions = np.zeros((n, engine.n_out), engine.dtype) if record else None
         self._batch_size = batch_size
         self._shuffle = shuffle and batch_size < n  # the order within a batch changes nothing but roundings
@@ -349,6 +347,16 @@ class NumpyJob:
         self._first_epoch = first_epoch
         self._epoch = -1
         self._order: Array | None = None
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss over the rows, when an epoch is complete; each row's is that before its batch's update."""
+        return self._loss_sum / len(self.X)
+
+    def add_losses(self, step: int, row_losses: Array) -> None:
+        """Take note of the losses of a step's rows."""
+        so_far = 0.0 if step % self.steps_per_epoch == 0 else self._loss_sum
+        self._loss_sum = so_far + float(np.add.reduce(row_losses, dtype=np.float64))
 
     def batch(self, step: int) -> tuple[slice | Array, Array, Array]:
         """Return the indices of a step's rows, and the rows themselves of X and y."""

@@ -86,7 +86,9 @@ def prepare(
 
 def single_class(y: Array) -> bool:
     """Say whether all of several rows are the same."""
-    return len(y) > 1 and bool((y[0] == y[-1]).all() and (y == y[0]).all())
+    if len(y) < 2 or (y.ndim == 1 and y[0] != y[-1]):  # as it mostly is, and quickly seen
+        return False
+    return bool((y[0] == y[-1]).all() and (y == y[0]).all())
 
 
 def _classes(y: Array, name: str, n_classes: int) -> Array:
@@ -95,8 +97,9 @@ def _classes(y: Array, name: str, n_classes: int) -> Array:
         wrong = ~np.isfinite(labels)
         if wrong.any():
             raise NonFiniteData(name, int(wrong.argmax()))
-    elif labels.min() >= 0 and labels.max() < n_classes:
-        return labels.astype(np.int32)
+    elif labels.dtype.kind == "i" and labels.dtype.isnative:
+        if labels.view(f"u{labels.itemsize}").max() < n_classes:  # a number below 0 is among the largest unsigned ones
+            return labels.astype(np.int32)
     return checks.class_labels(labels, name, n_classes).astype(np.int32)
 
 

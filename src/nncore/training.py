@@ -121,7 +121,7 @@ def fit(
                     raise NonFiniteData(error.argument, int(rows[error.row])) from None
             raise
         network._epochs_trained += 1
-        logs = {"loss": _mean(job.row_losses)}
+        logs = {"loss": job.mean_loss}
         for name, metric in measures.items():
             logs[name] = float(metric(job.predictions, y))
         if validation is not None:
@@ -169,7 +169,7 @@ def train_step(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer, 
         if isinstance(error, NonFiniteLoss):
             raise DivergenceError(layer=error.layer) from None
         raise
-    return _mean(job.row_losses)
+    return float(job.mean_loss)
 
 
 def evaluate(
@@ -197,7 +197,7 @@ def loss_and_gradients(network: Sequential, X: Any, y: Any, loss: str | Loss | N
 
 def resolved_loss(network: Sequential, loss: str | Loss | None) -> Loss:
     """Return the loss object; None takes the one that fits the output."""
-    return losses.default_for(network.layers[-1].activation) if loss is None else losses.get(loss)
+    return network._default_loss if loss is None else losses.get(loss)
 
 
 def trainable_loss(network: Sequential, loss: str | Loss | None) -> Loss:
