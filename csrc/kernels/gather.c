@@ -6,12 +6,19 @@
 /* No bit is set for a finite number, some are for NaN and infinity, so that these can be gathered by `or`. */
 INLINE ivec not_finite(vec a) { return as_bits(a - a); }
 
+static const real *source(const nn_gather *g, int64_t r) {
+    return (const real *)g->x + (g->order ? (int64_t)g->order[g->first + r] : g->first + r) * g->stride;
+}
+
 int64_t NN_FN(gather)(const nn_gather *g, int64_t r0, int64_t r1) {
     const int64_t whole = g->n / W, rest = g->n % W;
     const mask lanes = first_lanes(rest);
     for (int64_t r = r0; r < r1; r++) {
-        const int64_t source = g->order ? (int64_t)g->order[g->first + r] : g->first + r;
-        const real *x = (const real *)g->x + source * g->stride;
+        const real *x = source(g, r);
+        if (whole > 4 && r + 1 < r1) { /* rows lie anywhere in memory: the next is asked for before this one is copied */
+            const real *next = source(g, r + 1);
+            for (int64_t v = 0; v < whole; v++) __builtin_prefetch(next + v * W);
+        }
         real *row = (real *)g->panels + r * NR;
         ivec bad = {0};
         for (int64_t v = 0; v < whole; v++) {
