@@ -45,6 +45,8 @@ void nn_force_threads(int n);
 int nn_thread_log(int i); /* tests: i-th size of team seen since then; 0 at the end */
 const char *nn_openmp(void);
 int nn_choose_threads(double flops, int limit); /* how many threads so much work is worth; limit 0: no bound */
+int nn_usable_threads(int limit);               /* the most that may run: by setting, limit (0: none) and cores */
+int nn_contended(void);                         /* whether a team was given up a moment ago */
 
 /* ---- peak.c: multiply-adds on registers alone, in flops a second over all threads */
 double nn_peak(nn_dtype dtype, int threads, double seconds);
@@ -70,7 +72,7 @@ void nn_plan_free(nn_plan *plan);
 int64_t nn_plan_padded(const nn_plan *plan); /* reals in a parameter-shaped buffer */
 int nn_plan_element_size(const nn_plan *plan);
 void *nn_plan_parameters(nn_plan *plan);
-void *nn_buffer(size_t bytes); /* 64-byte aligned zeros, or NULL */
+void *nn_buffer(size_t bytes);     /* 64-byte aligned zeros, or NULL */
 void *nn_buffer_raw(size_t bytes); /* the same with anything in it */
 void nn_buffer_free(void *buffer);
 int64_t

@@ -145,16 +145,23 @@ const char *nn_openmp(void) {
 #endif
 }
 
-/* A second thread costs two barriers a step; a thread must have work for a few times that. */
+int nn_usable_threads(int limit) {
+    int most = nn_max_threads();
+    if (limit > 0 && limit < most) most = limit;
+    if (most < 2) return 1;
+    const int cores = omp_get_num_procs();
+    return most < cores ? most : cores; /* more than cores only wait for each other */
+}
+
+int nn_contended(void) { return nn_now() < atomic_load(&contended_until); }
+
+/* For work without barriers: a thread must have some for a few times what it takes to start it. */
 int nn_choose_threads(double flops, int limit) {
     const int forced = atomic_load(&forced_threads);
     if (forced) return forced;
     const double worth = flops / FLOPS_WORTH;
-    int most = nn_max_threads();
-    if (limit > 0 && limit < most) most = limit;
-    if (worth < 2 || most < 2) return 1; /* before what costs a system call: a one-row predict takes less */
-    const int cores = omp_get_num_procs();
-    if (most > cores) most = cores; /* more than cores only wait for each other */
-    if (flops <= FLOPS_SHORT && nn_now() < atomic_load(&contended_until)) return 1;
+    if (worth < 2) return 1; /* before what costs a system call: a one-row predict takes less */
+    const int most = nn_usable_threads(limit);
+    if (most > 1 && flops <= FLOPS_SHORT && nn_contended()) return 1;
     return worth < most ? (int)worth : most;
 }

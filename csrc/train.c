@@ -16,7 +16,7 @@
  */
 #include <math.h>
 
-#include "plan.h"
+#include "cost.h"
 
 enum {
     CHUNK = 256,              /* rows */
@@ -393,8 +393,11 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     c->chunked = chunks > 1 && chunks <= CHUNKS_MOST / p->n_parameters;
     const double first = 2.0 * (double)p->layers[0].n_in * (double)p->layers[0].n_out;
     c->flops = (double)rows * (3 * p->flops_forward - first);
-    *threads = nn_choose_threads(c->flops, c->job->max_threads);
-    if (*threads > rows && !nn_forced_threads()) *threads = (int)rows;
+    *threads = nn_forced_threads();
+    if (!*threads) {
+        *threads = nn_usable_threads(c->job->max_threads);
+        if (*threads > rows) *threads = (int)rows;
+    }
     const double failures = (double)*threads * (double)sizeof *c->failures;
     if (nn_grow(&p->failures, &p->failures_bytes, failures, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     c->failures = (failure *)(void *)p->failures;
@@ -415,10 +418,11 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
     job->steps_done = 0;
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);
-    const int tuned = threads > 1 && nn_is_short(c.flops) && !nn_forced_threads();
-    if (tuned) nn_tuner_for(&p->tuner, c.flops, threads);
+    const int forced = nn_forced_threads() != 0, tuned = !forced && nn_tune(p, job->batch, job->optimizer, threads);
     while (status == NN_OK && job->steps_done < n_steps) {
-        const int team = tuned ? nn_tuner_pick(&p->tuner) : threads;
+        const int team = tuned    ? nn_tuner_pick(&p->tuner, nn_is_short(c.flops) && nn_contended())
+                         : forced ? threads
+                                  : 1;
         const int64_t left = n_steps - job->steps_done, steps = tuned ? nn_tuner_steps(&p->tuner) : left;
         c.start = job->steps_done;
         c.stop = c.start + (steps < left ? steps : left);
@@ -427,7 +431,7 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
         if (job->steps_done < c.stop)
             status = worst(&c, job->threads).status;
         else if (tuned)
-            nn_tuner_took(&p->tuner, (double)(nn_now() - began) / (double)(c.stop - c.start));
+            nn_tuner_took(&p->tuner, (double)(nn_now() - began) / (double)(c.stop - c.start), c.stop - c.start);
     }
     job->updates += job->steps_done;
     return status;
@@ -439,7 +443,8 @@ nn_status nn_loss_and_gradient(nn_plan *p, nn_job *job, double *loss, void *grad
     job->loss_sum = 0;
     nn_status status = prepare(&c, job->n, &threads, bytes_needed);
     if (status == NN_OK) {
-        job->threads = nn_parallel(threads, gradient_task, &c);
+        const int worth = nn_choose_threads(c.flops, job->max_threads);
+        job->threads = nn_parallel(worth < threads ? worth : threads, gradient_task, &c);
         status = worst(&c, job->threads).status;
         if (status == NN_DIVERGED) status = NN_OK; /* the caller sees it in the loss */
         *loss = job->loss_sum / (double)job->n;

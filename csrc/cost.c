@@ -1,0 +1,164 @@
+/* cost.c: how long a training step takes, from its shape and four numbers that are measured once in a process.
+ *
+ *     T(threads) = (rows' way through the layers + updates) / threads + 2 barriers + what crosses between cores
+ *
+ * Arithmetic is counted in SLOTS, each as long as one vector multiply-add of one of two ports takes; the numbers of slots
+ * below were fitted to kernel times of two CPUs (AVX2, AVX-512), and a slot's length is measured, so that they carry over.
+ * The model says which numbers of threads are worth trying first, and `net.plan` prints it; tuner.c then measures real
+ * steps, which decides. Nothing here touches the arithmetic: results are the same for any choice.
+ */
+#include "cost.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { PROBE_BARRIERS = 16, PROBE_LINES = 512, PROBE_FMAS = 3000, PROBES = 5 };
+
+static const int64_t PATIENCE = 1000000; /* ns: where others keep the cores busy, barriers may take a time slice each */
+
+typedef struct probe {
+    double barrier, line;
+    char *lines;
+    int enough;
+} probe;
+
+static void probe_task(void *context, nn_team *team, int thread, int n_threads) {
+    probe *c = context;
+    double barrier = 1e9, line = 1e9;
+    const int64_t start = nn_now();
+    for (int k = 0; k < PROBES; k++) {
+        if (thread == 0) c->enough = nn_now() - start > PATIENCE;
+        nn_barrier(team);
+        if (c->enough && k) break;
+        int64_t began = nn_now();
+        for (int b = 0; b < PROBE_BARRIERS; b++) nn_barrier(team);
+        double took = (double)(nn_now() - began) / PROBE_BARRIERS;
+        if (took < barrier) barrier = took;
+        if (thread == n_threads - 1)
+            for (int i = 0; i < PROBE_LINES; i++) c->lines[64 * i] = (char)(k + i);
+        nn_barrier(team);
+        if (thread == 0) {
+            int sum = 0;
+            began = nn_now();
+            for (int i = 0; i < PROBE_LINES; i++) sum += ((volatile char *)c->lines)[64 * i];
+            took = (double)(nn_now() - began + (sum == -1)) / PROBE_LINES;
+            if (took < line) line = took;
+        }
+    }
+    if (thread == 0) c->barrier = barrier, c->line = line;
+}
+
+static nn_machine machine;
+static pthread_mutex_t calibrating = PTHREAD_MUTEX_INITIALIZER;
+
+static void calibrate_threads(int threads) {
+    probe c = {.lines = nn_buffer(64 * PROBE_LINES)};
+    machine.threads = threads;
+    if (threads < 2 || !c.lines) return;
+    nn_parallel(2, probe_task, &c);
+    machine.barrier = machine.barrier_all = c.barrier;
+    machine.line = c.line;
+    if (threads > 2) {
+        nn_parallel(threads, probe_task, &c);
+        machine.barrier_all = c.barrier;
+    }
+    nn_buffer_free(c.lines);
+}
+
+const nn_machine *nn_machine_of(nn_dtype dtype) {
+    pthread_mutex_lock(&calibrating);
+    if (!machine.threads) calibrate_threads(nn_usable_threads(0));
+    if (machine.flops_per_ns[dtype] == 0) {
+        double best = 0;
+        for (int k = 0; k < PROBES; k++) {
+            const int64_t began = nn_now();
+            const double flops = nn_kernels_for(dtype)->fma_peak(PROBE_FMAS);
+            const double rate = flops / (double)(nn_now() - began + 1);
+            if (rate > best) best = rate;
+        }
+        machine.flops_per_ns[dtype] = best;
+    }
+    pthread_mutex_unlock(&calibrating);
+    return &machine;
+}
+
+/* ---- slots */
+
+static double activation_slots(int activation) { /* for a vector */
+    switch (activation) {
+    case NN_TANH: return 34;
+    case NN_SIGMOID: return 34;
+    case NN_IDENTITY: return 0;
+    default: return 2;
+    }
+}
+
+static double optimizer_slots(int optimizer) { /* for a vector of parameters */
+    switch (optimizer) {
+    case NN_ADAM: return 14;
+    case NN_MOMENTUM: return 8;
+    default: return 6;
+    }
+}
+
+static const double EFFICIENCY = 0.93;    /* of the inner loops */
+static const double CALL = 15;            /* ns of a kernel call's own */
+static const double STEP = 60;            /* ns of a step's own */
+static const double BYTES_PER_NS = 20;    /* gathering rows */
+static const double TRANSPOSE = 3;        /* slots for a vector */
+static const double LOSS = 45, STORE = 2; /* slots for a vector */
+
+double nn_predict_step(const nn_plan *p, int64_t rows_, int optimizer, int threads, nn_cost *layers) {
+    const nn_machine *m = nn_machine_of(p->dtype);
+    const double rows = (double)rows_, slot = 2.0 * (double)p->vector / m->flops_per_ns[p->dtype];
+    double through = 0, updates = 0, crossing = 0, barriers = 0;
+    for (int l = 0; l < p->n_layers; l++) {
+        const nn_geometry *g = &p->layers[l];
+        const double k = (double)g->n_in, n = (double)g->vectors, below = (double)nn_ceil_div(g->n_in, p->vector);
+        nn_cost c = {0};
+        c.forward = CALL + slot * rows * n * (k / EFFICIENCY + STORE + activation_slots(g->activation));
+        if (l) c.backward = CALL + slot * rows * below * ((double)g->n_out / EFFICIENCY + 2 * STORE);
+        c.update =
+            2 * CALL + slot * (k + 1) * n * (rows / EFFICIENCY + optimizer_slots(optimizer) + (l ? TRANSPOSE : 0));
+        if (layers) layers[l] = c;
+        through += c.forward + c.backward;
+        updates += c.update;
+        crossing += (double)p->size * ((double)p->vector * n * (k * (l ? 2 : 1) + 2 * rows) + (l ? 0 : k * rows));
+    }
+    const nn_geometry *last = &p->layers[p->n_layers - 1];
+    through += slot * rows * (double)last->vectors * LOSS;
+    through += CALL + rows * (double)(p->layers[0].n_in * p->size) / BYTES_PER_NS;
+    if (threads > 1) {
+        const double share = threads > 2 && m->threads > 2 ? (double)(threads - 2) / (double)(m->threads - 2) : 0;
+        barriers = 2 * (m->barrier + share * (m->barrier_all - m->barrier));
+        crossing *= (1 - 1.0 / threads) / threads * m->line / 64;
+    } else {
+        crossing = 0;
+    }
+    /* whole rows and whole blocks of weights are shared out: the thread with one more sets the time */
+    const double most_rows = rows_ > threads ? (double)nn_ceil_div(rows_, threads) : 1;
+    const double blocks = (double)nn_ceil_div(p->n_vectors, p->vector);
+    const double most_blocks = blocks > threads ? 1.0 / threads + 0.5 / blocks : 1 / blocks;
+    return STEP + through * most_rows / rows + updates * most_blocks + barriers + crossing;
+}
+
+/* Half of a step of so few flops takes no longer than two barriers, on any CPU */
+static const double FLOPS_ALONE = 60e3;
+
+int nn_tune(nn_plan *p, int64_t rows, int optimizer, int most) {
+    nn_tuner *t = &p->tuner;
+    if (most > rows) most = (int)rows;
+    if (most < 2 || 3 * p->flops_forward * (double)rows < FLOPS_ALONE) return 0;
+    if (t->rows != rows || t->optimizer != optimizer || t->most != most) {
+        *t = (nn_tuner){.rows = rows, .optimizer = optimizer, .most = most};
+        for (int threads = 1; t->n < NN_MOST_CHOICES; threads = 2 * threads < most ? 2 * threads : most) {
+            nn_choice *c = &t->choices[t->n];
+            *c = (nn_choice){threads, nn_predict_step(p, rows, optimizer, threads, NULL), 0};
+            if (c->predicted < t->choices[t->best].predicted) t->best = t->n;
+            t->n++;
+            if (threads == most) break;
+        }
+        t->upwards = t->best < t->n - 1;
+    }
+    return 1;
+}
