@@ -5,7 +5,7 @@ Each names a kind of use: a toy, a small classifier, a policy, a table, images, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
@@ -129,15 +129,15 @@ def neighbours(name: str) -> list[str]:
     ['tabular@100-255-127-1', 'tabular@100-257-129-1']
     """
     sizes = WORKLOADS[name].sizes
-    alone = len(set(sizes)) == 1
-    first, last = (0, len(sizes)) if alone else (1, len(sizes) - 1)
+    first, last = (0, len(sizes)) if len(set(sizes)) == 1 else (1, len(sizes) - 1)
 
-    def changed(width: Callable[[int], int]) -> str:
-        hidden = tuple(width(size) for size in sizes[first:last])
-        return f"{name}@{'-'.join(map(str, (*sizes[:first], *hidden, *sizes[last:])))}"
+    hidden = sizes[first:last]
 
-    found = [changed(lambda size: size - 1), changed(lambda size: size + 1)]
-    return found + [changed(lambda _, to=to: to) for to in _MORE_NEIGHBOURS.get(name, ())]  # type: ignore[misc]
+    def named(widths: Iterable[int]) -> str:
+        return f"{name}@{'-'.join(map(str, (*sizes[:first], *widths, *sizes[last:])))}"
+
+    one_off = [named(size + change for size in hidden) for change in (-1, 1)]
+    return one_off + [named([width] * len(hidden)) for width in _MORE_NEIGHBOURS.get(name, ())]
 
 
 def find(name: str) -> Workload:
