@@ -32,8 +32,8 @@ format: build ## bring Python and C into form
 	$(BIN)/clang-format -i $(C_FILES)
 
 bench: build ## time training steps and one-row predictions; BENCH="--work digits --rounds 5" passes options
-	$(BIN)/python bench/bench_train.py $(BENCH)
-	$(BIN)/python bench/bench_train.py --latency
+	$(BIN)/nncore bench $(BENCH)
+	$(BIN)/nncore bench --latency
 
 demo: build ## train on the handwritten digits
 	$(BIN)/nncore demo

@@ -1,4 +1,4 @@
-"""The command ``nncore``: ``demo`` trains on real digits and measures, ``info`` says what computes.
+"""The command ``nncore``: ``demo`` trains on real digits and measures, ``bench`` compares, ``info`` says what computes.
 
 Each command imports what it needs when it runs, so that ``nncore --help`` is quick. Also ``python -m nncore.cli``.
 """
@@ -6,6 +6,7 @@ Each command imports what it needs when it runs, so that ``nncore --help`` is qu
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -164,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
         "--epochs", type=_count, default=EPOCHS, help="how often to go through the images (%(default)s)"
     )
     demo_parser.add_argument("--seed", type=_count, default=0, help="of split, weights and shuffles (%(default)s)")
+    # Only for the list of commands: `main` hands its arguments to nncore.bench, which has its own parser.
+    commands.add_parser("bench", help="time training against NumPy, and against other libraries that are installed")
     commands.add_parser("info", help="print version, instruction set, threads, compiler and OpenMP runtime")
     return parser
 
@@ -188,6 +191,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "bench":
+        from nncore.bench.command import main as bench
+
+        return bench(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         if options.command == "demo":

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from workloads import Workload
+
+from nncore.bench.workloads import Training, Workload
 
 
-def torch_epochs(work: Workload) -> Callable[[], object]:
-    """PyTorch, eager, with its fused optimizers."""
+def torch_training(work: Workload, dtype: str, threads: int) -> Training:
+    """Return PyTorch's: eager, with its fused optimizers.
+
+    Parameters
+    ----------
+    work, dtype
+        As for `baseline.training`.
+    threads : int
+        How many to use.
+
+    Returns
+    -------
+    Training
+    """
     import torch
     from torch import nn
 
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-    X, y = (torch.from_numpy(array) for array in work.data())
+    X, y = (torch.from_numpy(array) for array in work.data(dtype))
     layers: list[Any] = []
     for n_in, n_out in zip(work.sizes, work.sizes[1:], strict=False):
         layers += [nn.Linear(n_in, n_out), nn.ReLU() if work.activation == "relu" else nn.Tanh()]
-    net = nn.Sequential(*layers[:-1])
+    net = nn.Sequential(*layers[:-1]).to(X.dtype)
     loss = {"classes": nn.CrossEntropyLoss, "yes_no": nn.BCEWithLogitsLoss, "numbers": nn.MSELoss}[work.task]()
     if work.optimizer == "adam":
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
@@ -35,26 +46,51 @@ def torch_epochs(work: Workload) -> Callable[[], object]:
             loss(net(X[rows]), y[rows]).backward()
             optimizer.step()
 
-    return epoch
+    def outputs() -> Any:
+        with torch.inference_mode():
+            z = net(X)
+            if work.task == "classes":
+                z = torch.softmax(z, 1)
+            elif work.task == "yes_no":
+                z = torch.sigmoid(z)
+            return z.numpy()
+
+    return Training(epoch, outputs)
 
 
-def jax_epochs(work: Workload) -> Callable[[], object]:
-    """JAX, a whole epoch compiled into one program."""
+def jax_training(work: Workload, dtype: str, threads: int) -> Training:
+    """Return JAX's: a whole epoch compiled into one program.
+
+    Parameters
+    ----------
+    work, dtype
+        As for `baseline.training`.
+    threads : int
+        Not used: JAX chooses.
+
+    Returns
+    -------
+    Training
+    """
     import jax
     import jax.numpy as jnp
 
-    X, y = (jnp.asarray(array) for array in work.data())
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    X, y = (jnp.asarray(array) for array in work.data(dtype))
     rng = np.random.default_rng(1)
     weights = [
-        (jnp.asarray(rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out)), jnp.float32), jnp.zeros(n_out, jnp.float32))
+        (jnp.asarray(rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out)), X.dtype), jnp.zeros(n_out, X.dtype))
         for n_in, n_out in zip(work.sizes, work.sizes[1:], strict=False)
     ]
     activate = jax.nn.relu if work.activation == "relu" else jnp.tanh
 
-    def loss(weights: Any, x: Any, target: Any) -> Any:
+    def logits(weights: Any, x: Any) -> Any:
         for W, b in weights[:-1]:
             x = activate(x @ W + b)
-        z = x @ weights[-1][0] + weights[-1][1]
+        return x @ weights[-1][0] + weights[-1][1]
+
+    def loss(weights: Any, x: Any, target: Any) -> Any:
+        z = logits(weights, x)
         if work.task == "classes":
             return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), target[:, None], axis=1))
         if work.task == "yes_no":
@@ -80,7 +116,7 @@ def jax_epochs(work: Workload) -> Callable[[], object]:
 
     compiled = jax.jit(run)
     zeros = jax.tree.map(jnp.zeros_like, weights)
-    state: Any = (weights, zeros, zeros, jnp.float32(0))
+    state: Any = (weights, zeros, zeros, jnp.zeros((), X.dtype))
     key = jax.random.PRNGKey(0)
 
     def epoch() -> None:
@@ -88,15 +124,35 @@ def jax_epochs(work: Workload) -> Callable[[], object]:
         key, used = jax.random.split(key)
         state = jax.block_until_ready(compiled(state, used))
 
-    return epoch
+    def outputs() -> Any:
+        z = logits(state[0], X)
+        if work.task == "classes":
+            z = jax.nn.softmax(z)
+        elif work.task == "yes_no":
+            z = jax.nn.sigmoid(z)
+        return np.asarray(z)
+
+    return Training(epoch, outputs)
 
 
-def sklearn_epochs(work: Workload) -> Callable[[], object]:
-    """scikit-learn's MLP, an epoch being one partial_fit."""
+def sklearn_training(work: Workload, dtype: str, threads: int) -> Training:
+    """Return scikit-learn's MLP, an epoch being one ``partial_fit``.
+
+    Parameters
+    ----------
+    work, dtype
+        As for `baseline.training`.
+    threads : int
+        Not used: scikit-learn's BLAS chooses.
+
+    Returns
+    -------
+    Training
+    """
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     warnings.simplefilter("ignore")
-    X, y = work.data()
+    X, y = work.data(dtype)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y.ravel()
     settings: dict[str, Any] = {
@@ -104,12 +160,18 @@ def sklearn_epochs(work: Workload) -> Callable[[], object]:
         "activation": work.activation,
         "solver": work.optimizer,
         "batch_size": work.batch,
-        "learning_rate_init": 1e-3,
+        "learning_rate_init": 1e-3 if work.optimizer == "adam" else 1e-2,
+        "momentum": 0.0,
         "alpha": 0.0,
         "random_state": 0,
     }
     if work.task == "numbers":
         regressor = MLPRegressor(**settings)
-        return lambda: regressor.partial_fit(X, y)
+        return Training(lambda: regressor.partial_fit(X, y), lambda: regressor.predict(X).reshape(work.rows, -1))
     classifier, classes = MLPClassifier(**settings), np.unique(y)
-    return lambda: classifier.partial_fit(X, y, classes=classes)
+
+    def outputs() -> Any:
+        p = classifier.predict_proba(X)
+        return p if work.task == "classes" else p[:, 1:]
+
+    return Training(lambda: classifier.partial_fit(X, y, classes=classes), outputs)

@@ -5,28 +5,38 @@ It shares no code with nncore's NumPy backend, so that a slow backend cannot fla
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from workloads import Workload
+
+from nncore.bench.workloads import Training, Workload
 
 Array = np.ndarray[Any, Any]
 
 
 class PlainNet:
-    """An MLP with its optimizer's state; `step` is one update on one mini-batch."""
+    """An MLP with its optimizer's state.
 
-    def __init__(self, work: Workload, rng: np.random.Generator) -> None:
+    Parameters
+    ----------
+    work : Workload
+        What to train.
+    rng : Generator
+        For the initial weights.
+    dtype : {"float32", "float64"}
+        Type of weights and arithmetic.
+    """
+
+    def __init__(self, work: Workload, rng: np.random.Generator, dtype: str = "float32") -> None:
         self.work = work
         shapes = list(zip(work.sizes, work.sizes[1:], strict=False))
-        self.W = [rng.normal(0.0, np.sqrt(2.0 / rows), (rows, columns)).astype(np.float32) for rows, columns in shapes]
-        self.b = [np.zeros(columns, np.float32) for _, columns in shapes]
+        self.W = [rng.normal(0.0, np.sqrt(2.0 / rows), (rows, columns)).astype(dtype) for rows, columns in shapes]
+        self.b = [np.zeros(columns, dtype) for _, columns in shapes]
         self.first = [np.zeros_like(p) for p in (*self.W, *self.b)]
         self.second = [np.zeros_like(p) for p in (*self.W, *self.b)]
         self.updates = 0
 
-    def outputs(self, x: Array) -> list[Array]:
+    def layers(self, x: Array) -> list[Array]:
         """Return the input, each hidden layer's output, and the last layer before its activation."""
         found = [x]
         for W, b in zip(self.W[:-1], self.b[:-1], strict=True):
@@ -35,19 +45,25 @@ class PlainNet:
         found.append(found[-1] @ self.W[-1] + self.b[-1])
         return found
 
-    def error(self, z: Array, y: Array) -> Array:
-        """Return the gradient of the batch's mean loss with respect to the last pre-activation."""
+    def activated(self, z: Array) -> Array:
+        """Return the network's output for the last pre-activation."""
         if self.work.task == "numbers":
-            return (z - y) * np.float32(2 / z.size)
+            return z
         if self.work.task == "yes_no":
-            return (1 / (1 + np.exp(-z)) - y) / len(z)
+            return np.asarray(1 / (1 + np.exp(-z)))
         p: Array = np.exp(z - z.max(axis=1, keepdims=True))
         p /= p.sum(axis=1, keepdims=True)
-        return (p - y) / len(z)
+        return p
+
+    def error(self, z: Array, y: Array) -> Array:
+        """Return the gradient of the batch's mean loss with respect to the last pre-activation."""
+        d = self.activated(z) - y
+        d *= 2 / z.size if self.work.task == "numbers" else 1 / len(z)
+        return d
 
     def step(self, x: Array, y: Array) -> None:
         """Train on one batch."""
-        found = self.outputs(x)
+        found = self.layers(x)
         d = self.error(found[-1], y)
         dW, db = [], []
         for layer in reversed(range(len(self.W))):
@@ -77,13 +93,27 @@ class PlainNet:
             p -= rate * m / (np.sqrt(v / correction) + 1e-8)
 
 
-def epochs(work: Workload) -> Callable[[], object]:
-    """Return a function that trains for one epoch."""
-    X, y = work.data()
+def training(work: Workload, dtype: str, threads: int) -> Training:
+    """Return the loop over a workload's batches.
+
+    Parameters
+    ----------
+    work : Workload
+        What to train.
+    dtype : {"float32", "float64"}
+        Type of data and weights.
+    threads : int
+        Not used: NumPy's BLAS takes its number of threads from the environment.
+
+    Returns
+    -------
+    Training
+    """
+    X, y = work.data(dtype)
     if work.task == "classes":
-        y = np.eye(work.sizes[-1], dtype=np.float32)[y]
+        y = np.eye(work.sizes[-1], dtype=X.dtype)[y]
     rng = np.random.default_rng(1)
-    net = PlainNet(work, rng)
+    net = PlainNet(work, rng, dtype)
 
     def epoch() -> None:
         order = rng.permutation(work.rows)
@@ -91,4 +121,4 @@ def epochs(work: Workload) -> Callable[[], object]:
             rows = order[start : start + work.batch]
             net.step(X[rows], y[rows])
 
-    return epoch
+    return Training(epoch, lambda: net.activated(net.layers(X)[-1]))
