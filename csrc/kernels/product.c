@@ -24,26 +24,8 @@ typedef struct tile {
     double alpha;
 } tile;
 
-INLINE void product_tile(const int mr, const int nv, const tile *t) {
-    vec sum[MOST_ROWS][2];
-    for (int v = 0; v < nv; v++) {
-        vec start = t->bias ? load(t->bias + v * W) : broadcast(0);
-        UNROLL
-        for (int i = 0; i < mr; i++) sum[i][v] = start;
-    }
-    const real *a = t->a, *w = t->w;
-    for (int64_t left = t->k; left > 0; left -= NR, a += t->a_panel) {
-        const int64_t columns = left < NR ? left : NR;
-        for (int64_t k = 0; k < columns; k++, w += nv * W) {
-            vec w0 = load(w), w1 = nv == 2 ? load(w + W) : w0;
-            UNROLL
-            for (int i = 0; i < mr; i++) {
-                vec x = broadcast(a[i * NR + k]);
-                sum[i][0] = fma_(x, w0, sum[i][0]);
-                if (nv == 2) sum[i][1] = fma_(x, w1, sum[i][1]);
-            }
-        }
-    }
+/* The tile's sums through the activation, or times its derivative, into `out` */
+INLINE void finish(const int mr, const int nv, const tile *t, vec sum[][2]) {
     real *out = t->out;
     const real *outputs = t->outputs;
     const int activation = t->activation;
@@ -71,6 +53,29 @@ INLINE void product_tile(const int mr, const int nv, const tile *t) {
     }
 }
 
+INLINE void product_tile(const int mr, const int nv, const tile *t) {
+    vec sum[MOST_ROWS][2];
+    for (int v = 0; v < nv; v++) {
+        vec start = t->bias ? load(t->bias + v * W) : broadcast(0);
+        UNROLL
+        for (int i = 0; i < mr; i++) sum[i][v] = start;
+    }
+    const real *a = t->a, *w = t->w;
+    for (int64_t left = t->k; left > 0; left -= NR, a += t->a_panel) {
+        const int64_t columns = left < NR ? left : NR;
+        for (int64_t k = 0; k < columns; k++, w += nv * W) {
+            vec w0 = load(w), w1 = nv == 2 ? load(w + W) : w0;
+            UNROLL
+            for (int i = 0; i < mr; i++) {
+                vec x = broadcast(a[i * NR + k]);
+                sum[i][0] = fma_(x, w0, sum[i][0]);
+                if (nv == 2) sum[i][1] = fma_(x, w1, sum[i][1]);
+            }
+        }
+    }
+    finish(mr, nv, t, sum);
+}
+
 typedef void (*tile_kernel)(const tile *);
 #define DEFINE_TILE(mr, nv) \
     static void product_##mr##_##nv(const tile *t) { product_tile(mr, nv, t); }
@@ -80,23 +85,62 @@ FOR_ROWS_ONE(DEFINE_TILE)
 static const tile_kernel two_vectors[] = {FOR_ROWS_TWO(NAME_TILE)};
 static const tile_kernel one_vector[] = {FOR_ROWS_ONE(NAME_TILE)};
 
+/* One row alone has too few chains to keep the multipliers busy: it takes several panels, all 2 W wide, at a time. */
+enum { ROW_PANELS = NN_REGISTERS == 32 ? 4 : 3 };
+
+INLINE void product_row(const int panels, const tile *t, int64_t w_panel, int64_t out_panel) {
+    vec sum[ROW_PANELS][1][2];
+    UNROLL
+    for (int p = 0; p < panels; p++)
+        for (int v = 0; v < 2; v++) sum[p][0][v] = t->bias ? load(t->bias + p * w_panel + v * W) : broadcast(0);
+    const real *a = t->a, *w = t->w;
+    for (int64_t left = t->k; left > 0; left -= NR, a += t->a_panel) {
+        const int64_t columns = left < NR ? left : NR;
+        for (int64_t k = 0; k < columns; k++, w += NR) {
+            vec x = broadcast(a[k]);
+            UNROLL
+            for (int p = 0; p < panels; p++)
+                for (int v = 0; v < 2; v++) sum[p][0][v] = fma_(x, load(w + p * w_panel + v * W), sum[p][0][v]);
+        }
+    }
+    tile panel = *t;
+    UNROLL
+    for (int p = 0; p < panels; p++) {
+        finish(1, 2, &panel, sum[p]);
+        panel.out += out_panel;
+        if (panel.outputs) panel.outputs += out_panel;
+    }
+}
+
+static void product_row_2(const tile *t, int64_t w_panel, int64_t out_panel) { product_row(2, t, w_panel, out_panel); }
+static void product_row_most(const tile *t, int64_t w_panel, int64_t out_panel) {
+    product_row(ROW_PANELS, t, w_panel, out_panel);
+}
+
 static void product(const nn_product *p, int64_t r0, int64_t r1, int has_bias, const real *outputs) {
     tile t = {.a_panel = p->a_rows * NR, .k = p->k, .activation = p->activation, .alpha = p->alpha};
-    for (int64_t j = 0; j < p->n; j += NR) {
+    for (int64_t j = 0; j < p->n;) {
         const int nv = p->n - j > W ? 2 : 1;
         const tile_kernel *kernels = nv == 2 ? two_vectors : one_vector;
         t.w = (const real *)p->w + j * p->w_rows; /* all panels before this one are NR wide */
         t.bias = has_bias ? t.w + p->k * nv * W : NULL;
         real *out = (real *)p->out + j * p->out_rows;
+        const real *below = outputs ? outputs + j * p->out_rows : NULL;
+        const int64_t whole = (p->n - j - W + NR - 1) / NR; /* panels from here on that are 2 W wide */
+        const int row_panels = r1 - r0 > 1 || whole < 2 ? 1 : whole < ROW_PANELS ? 2 : ROW_PANELS;
         const int64_t most = nv == 2 ? MOST_ROWS_TWO : MOST_ROWS_ONE;
         for (int64_t r = r0, tiles = (r1 - r0 + most - 1) / most; tiles; tiles--) {
             const int64_t mr = (r1 - r + tiles - 1) / tiles; /* even tiles rather than a thin last one */
             t.a = (const real *)p->a + r * NR;
             t.out = out + r * NR;
-            t.outputs = outputs ? outputs + j * p->out_rows + r * NR : NULL;
-            kernels[mr - 1](&t);
+            t.outputs = below ? below + r * NR : NULL;
+            if (row_panels == 1)
+                kernels[mr - 1](&t);
+            else
+                (row_panels == 2 ? product_row_2 : product_row_most)(&t, p->w_rows * NR, p->out_rows * NR);
             r += mr;
         }
+        j += row_panels * NR;
     }
 }
 

@@ -100,11 +100,21 @@ cdef extern from "nncore.h" nogil:
     )
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 
+cdef extern from "gate.h" nogil:
+    ctypedef struct nn_gate:
+        pass
+    int nn_gate_try(nn_gate *g)
+    void nn_gate_leave(nn_gate *g)
+    int nn_gate_wanted(nn_gate *g)
+    void nn_gate_wait(nn_gate *g)
+    void nn_gate_let_pass(nn_gate *g)
+
 _ACTIVATIONS = {
     "identity": 0, "step": 1, "sigmoid": 2, "tanh": 3, "relu": 4, "leaky_relu": 5, "softmax": 6,
 }
 _LOSSES = {"mse": 0, "bce": 1, "cross_entropy": 2}
 _empty = np.empty
+_ndarray = np.ndarray
 
 
 cdef _choose_isa():
@@ -263,6 +273,9 @@ cdef class NativeEngine:
     """
 
     cdef nn_plan *plan
+    cdef nn_gate gate  # for the plan's buffers: another thread waits its turn
+    cdef object row, copy_row  # an output row of the engine's own, for predictions of one row
+    cdef Py_buffer view_row
     cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
     cdef char code
     cdef int n_layers
@@ -301,9 +314,23 @@ cdef class NativeEngine:
         self.n_in = self.shapes[0][0]
         self.n_out = self.shapes[self.n_layers - 1][1]
         self.n_parameters = sum((n_in + 1) * n_out for n_in, n_out in self.shapes)
+        row = _empty((1, self.n_out), self.dtype)
+        PyObject_GetBuffer(row, &self.view_row, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        self.row = row
+        self.copy_row = row.copy
 
     def __dealloc__(self):
+        if self.row is not None:
+            PyBuffer_Release(&self.view_row)
         nn_plan_free(self.plan)
+
+    cdef void enter(self) noexcept:
+        if not nn_gate_try(&self.gate):
+            with nogil:
+                nn_gate_wait(&self.gate)
+
+    cdef void leave(self) noexcept:
+        nn_gate_leave(&self.gate)
 
     # ------------------------------------------------------------------------------------------------- buffers
 
@@ -311,6 +338,8 @@ cdef class NativeEngine:
         return <size_t>nn_plan_padded(self.plan) * <size_t>nn_plan_element_size(self.plan)
 
     cdef int view_inputs(self, X, Py_buffer *view) except -1:
+        if type(X) is not _ndarray:  # a masked array, for one, would come through as plain numbers
+            raise TypeError(f"X must be a C-contiguous array of {self.dtype}")
         try:
             PyObject_GetBuffer(X, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         except BufferError:
@@ -387,12 +416,20 @@ cdef class NativeEngine:
 
     def set_weights(self, arrays):
         """Copy in ``[W0, b0, W1, b1, ...]``."""
-        self.pack(arrays, nn_plan_parameters(self.plan))
-        nn_plan_refresh(self.plan)
+        self.enter()
+        try:
+            self.pack(arrays, nn_plan_parameters(self.plan))
+            nn_plan_refresh(self.plan)
+        finally:
+            self.leave()
 
     def get_weights(self):
         """Return copies ``[W0, b0, W1, b1, ...]``."""
-        return self.unpack(nn_plan_parameters(self.plan))
+        self.enter()
+        try:
+            return self.unpack(nn_plan_parameters(self.plan))
+        finally:
+            self.leave()
 
     def finite(self, NativeSlots slots=None):
         """Say whether every weight and bias is finite, and all that the optimizer keeps."""
@@ -418,11 +455,13 @@ cdef class NativeEngine:
     def restore(self, list saved, NativeSlots slots):
         """Bring weights and slots back to what the snapshot saw."""
         cdef Py_ssize_t i
+        self.enter()
         memcpy(nn_plan_parameters(self.plan), (<_Buffer>saved[0]).data, self.buffer_bytes())
         if slots is not None:
             for i, buffer in enumerate(slots.buffers):
                 memcpy((<_Buffer>buffer).data, (<_Buffer>saved[i + 1]).data, self.buffer_bytes())
         nn_plan_refresh(self.plan)
+        self.leave()
 
     # ------------------------------------------------------------------------------------------------- forward
 
@@ -432,18 +471,36 @@ cdef class NativeEngine:
         cdef nn_status status
         result = _empty((x.shape[0], self.n_out if n_layers == self.n_layers else self.shapes[n_layers - 1][1]), self.dtype)
         PyObject_GetBuffer(result, &out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        self.enter()
         with nogil:
             status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out.buf, 0, &bytes_needed)
+        self.leave()
         PyBuffer_Release(&out)
         if status != NN_OK:
             _refuse(status, bytes_needed, NULL, 0)
         return result
+
+    cdef object one_row(self, const Py_buffer *x):
+        """What `outputs` gives for a single row; the GIL is kept for these few hundred ns, and a copy costs less than
+        asking for a new array and its address."""
+        cdef double bytes_needed = 0
+        cdef nn_status status
+        self.enter()
+        status = nn_predict(self.plan, x.buf, 1, self.n_layers, self.view_row.buf, 1, &bytes_needed)
+        try:
+            if status != NN_OK:
+                _refuse(status, bytes_needed, NULL, 0)
+            return self.copy_row()
+        finally:
+            self.leave()
 
     def predict(self, X):
         """Return the outputs (n, n_out) for `X` (n, n_in), a C-contiguous array of the engine's dtype."""
         cdef Py_buffer x
         self.view_inputs(X, &x)
         try:
+            if x.shape[0] == 1 and self.n_parameters < 100_000:
+                return self.one_row(&x)
             return self.outputs(&x, self.n_layers)
         finally:
             PyBuffer_Release(&x)
@@ -466,8 +523,10 @@ cdef class NativeEngine:
         cdef _Buffer gradient = _Buffer(self.buffer_bytes())
         cdef double bytes_needed = 0, value = 0
         cdef nn_status status
+        self.enter()
         with nogil:
             status = nn_loss_and_gradient(self.plan, &job.c, &value, gradient.data, &bytes_needed)
+        self.leave()
         if status != NN_OK:
             _refuse(status, bytes_needed, &job.c, 0)
         return value, self.unpack(gradient.data)
@@ -486,8 +545,12 @@ cdef class NativeEngine:
             raise ValueError(f"first_step is {first_step} and n_steps {n_steps}; expected none below 0")
         job.rate = job.optimizer.learning_rate
         job.c.updates = job.optimizer.steps
+        self.enter()
         with nogil:
             status = nn_run(self.plan, &job.c, first_step, n_steps, &bytes_needed)
+            nn_gate_leave(&self.gate)
+            if nn_gate_wanted(&self.gate):
+                nn_gate_let_pass(&self.gate)
         job.optimizer.steps += job.c.steps_done
         if status != NN_OK:
             _refuse(status, bytes_needed, &job.c, first_step)

@@ -180,13 +180,11 @@ class Sequential:
         ValueError
             If its shape does not fit.
         """
-        with self._lock:
-            if type(X) is not np.ndarray:  # a masked array, for one, would come through as plain numbers
-                X = checks.matrix(X, "X", self.n_in, self._dtype)
-            try:
-                return self._engine.predict(X)  # type: ignore[no-any-return]
-            except (TypeError, ValueError):  # not ready for the engine: converted, or refused with the reason
-                return self._engine.predict(checks.matrix(X, "X", self.n_in, self._dtype))  # type: ignore[no-any-return]
+        # The engine has a lock of its own for this, so that a prediction need not wait for the end of a fit.
+        try:
+            return self._engine.predict(X)  # type: ignore[no-any-return]
+        except (TypeError, ValueError):  # not ready for the engine: converted, or refused with the reason
+            return self._engine.predict(checks.matrix(X, "X", self.n_in, self._dtype))  # type: ignore[no-any-return]
 
     @overload
     def forward(self, X: Any, layers: Literal[False] = False) -> Array: ...

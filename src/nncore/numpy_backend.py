@@ -12,6 +12,7 @@ pass through it, a number that is not finite, is reported from here.
 from __future__ import annotations
 
 from math import isfinite
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,7 @@ class NumpyEngine:
         "_gradient",
         "_gradient_biases",
         "_gradient_weights",
+        "_lock",
         "_n_weights",
         "_shapes",
         "_weights",
@@ -69,6 +71,7 @@ class NumpyEngine:
         self._shapes = [(n_in, n_out) for n_in, n_out, _, _ in layers]
         self._n_weights = sum(n_in * n_out for n_in, n_out in self._shapes)
         self.n_parameters = self._n_weights + sum(n_out for _, n_out in self._shapes)
+        self._lock = Lock()  # a prediction waits for the end of a step
         self._flat = np.zeros(self.n_parameters, self.dtype)
         self._weights, self._biases = self._views(self._flat)
         self._gradient = np.zeros_like(self._flat)
@@ -136,7 +139,7 @@ class NumpyEngine:
     def predict(self, X: Array) -> Array:
         """Return the outputs (n, n_out) for `X` (n, n_in), a C-contiguous array of the engine's dtype."""
         self._require_ready(X)
-        with np.errstate(all="ignore"):
+        with self._lock, np.errstate(all="ignore"):
             return self._forward(X)[-1]
 
     def forward_layers(self, X: Array) -> list[Array]:
@@ -223,8 +226,9 @@ class NumpyEngine:
                 if job.predictions is not None:
                     job.predictions[rows] = predictions
                 optimizer.steps += 1
-                for weight, gradient, slots, decay in job.updates:
-                    optimizer.update(weight, gradient, slots, optimizer.learning_rate, optimizer.steps, decay)
+                with self._lock:
+                    for weight, gradient, slots, decay in job.updates:
+                        optimizer.update(weight, gradient, slots, optimizer.learning_rate, optimizer.steps, decay)
 
     def _first_overflow(self, x: Array) -> int | None:
         """Return the index of the first layer whose output is not finite."""
