@@ -106,11 +106,18 @@ void nn_plan_free(nn_plan *p) {
     nn_buffer_free(p);
 }
 
+/* Rows of a panel in memory: with a multiple of 4 KB from panel to panel, a thread's rows of all panels would crowd into
+ * the same sets of its caches. */
+static int64_t spread(int64_t rows, int64_t row_bytes) {
+    return rows * row_bytes % 4096 == 0 ? rows + 1024 / row_bytes : rows;
+}
+
 /* n workspaces of at least `rows` rows each */
 nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
     if (p->n_training >= n && p->training[0].rows >= rows) return NN_OK;
     free_workspaces(p);
     const int64_t row_bytes = p->panel * p->size;
+    rows = spread(rows, row_bytes);
     double panels = (double)nn_ceil_div(p->layers[0].n_in, p->panel);
     for (int l = 0; l < p->n_layers; l++) panels += 2 * (double)p->layers[l].panels;
     const double bytes = (double)rows * ((double)row_bytes * panels + sizeof(double)) + ALIGNMENT;

@@ -3,11 +3,14 @@
  * A register tile of mr rows of dW by one or two vectors of columns walks down the batch; both operands are read in
  * order. Each element is one chain in the order of r, whatever the tile. (The bias: four chains, r mod 4, folded.)
  * The result lies as the weights do, so that the optimizer takes it as it comes.
+ * A panel with few columns (a layer of one output, the last of 65) would leave most lanes idle. There the vectors lie
+ * along the inputs and are turned at the end; each element is the same chain, so the bits are the same.
  */
 #include "../kernels.h"
 #include "../simd.h"
 #include "names.h"
 #include "tile.h"
+#include "turn.h"
 
 INLINE void outer_tile(const int mr, const int nv, const real *a, const real *d, int64_t rows, real *dst) {
     vec sum[MOST_ROWS][2];
@@ -38,6 +41,74 @@ FOR_ROWS_ONE(DEFINE_TILE)
 static const tile_kernel two_vectors[] = {FOR_ROWS_TWO(NAME_TILE)};
 static const tile_kernel one_vector[] = {FOR_ROWS_ONE(NAME_TILE)};
 
+/* ---- few columns: the vectors lie along the inputs k */
+
+enum { FEW = W / 4, MOST_CHAINS = 8 }; /* columns that it pays for */
+
+/* dW[k, j] for `vectors` vectors of inputs k from k0 on, of which k_left rows are wanted */
+INLINE void few_tile(const int columns, const int vectors, const real *a, int64_t a_panel, int64_t k0, const real *d,
+                     int64_t rows, real *dst, int64_t k_left) {
+    vec sum[MOST_CHAINS][MOST_CHAINS];
+    const real *source[MOST_CHAINS];
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        const int64_t k = k0 + v * W;
+        source[v] = a + k / NR * a_panel + k % NR;
+        UNROLL
+        for (int j = 0; j < columns; j++) sum[v][j] = broadcast(0);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            vec x = load(source[v] + r * NR);
+            UNROLL
+            for (int j = 0; j < columns; j++) sum[v][j] = fma_(x, broadcast(d[r * NR + j]), sum[v][j]);
+        }
+    }
+    UNROLL
+    for (int v = 0; v < vectors; v++, k_left -= W, dst += W * W) {
+        vec x[W];
+        UNROLL
+        for (int j = 0; j < W; j++) x[j] = j < columns ? sum[v][j] : broadcast(0);
+        turn(x);
+        UNROLL
+        for (int k = 0; k < W; k++)
+            if (k < k_left) store(dst + k * W, x[k]);
+    }
+}
+
+typedef void (*few_kernel)(const real *a, int64_t a_panel, int64_t k0, const real *d, int64_t rows, real *dst,
+                           int64_t k_left);
+#define DEFINE_FEW(columns, vectors)                                                                               \
+    static void few_##columns##_##vectors(const real *a, int64_t a_panel, int64_t k0, const real *d, int64_t rows, \
+                                          real *dst, int64_t k_left) {                                             \
+        few_tile(columns, vectors, a, a_panel, k0, d, rows, dst, k_left);                                          \
+    }
+DEFINE_FEW(1, 1)
+DEFINE_FEW(1, 8)
+DEFINE_FEW(2, 1)
+DEFINE_FEW(2, 4)
+DEFINE_FEW(3, 1)
+DEFINE_FEW(3, 2)
+DEFINE_FEW(4, 1)
+DEFINE_FEW(4, 2)
+static const struct {
+    int64_t vectors;
+    few_kernel many, one;
+} few_kernels[] = {{8, few_1_8, few_1_1}, {4, few_2_4, few_2_1}, {2, few_3_2, few_3_1}, {2, few_4_2, few_4_1}};
+
+static void few_columns(int64_t columns, const nn_outer *o, const real *d, int64_t k0, int64_t k1, real *dst) {
+    const real *a = (const real *)o->a + o->r0 * NR;
+    const int64_t most = few_kernels[columns - 1].vectors;
+    for (int64_t k = k0; k < k1;) {
+        const int64_t vectors = (k1 - k + W - 1) / W >= most ? most : 1;
+        (vectors == 1 ? few_kernels[columns - 1].one : few_kernels[columns - 1].many)(a, o->a_rows * NR, k, d,
+                                                                                      o->r1 - o->r0, dst, k1 - k);
+        k += vectors * W;
+        dst += vectors * W * W;
+    }
+}
+
 static void column_sums(const real *d, int64_t rows, int nv, real *dst) {
     for (int v = 0; v < nv; v++) {
         vec sum[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
@@ -55,7 +126,12 @@ void NN_FN(outer)(const nn_outer *o, int64_t panel, int64_t k0, int64_t k1, void
     const int64_t most = nv == 2 ? MOST_ROWS_TWO : MOST_ROWS_ONE, rows = o->r1 - o->r0;
     const real *d = (const real *)o->d + (panel * o->d_rows + o->r0) * NR;
     real *dst = dst_;
-    const int64_t weights_end = k1 < o->k ? k1 : o->k;
+    const int64_t weights_end = k1 < o->k ? k1 : o->k, columns = o->n - panel * NR;
+    if (FEW && columns <= FEW && k0 % W == 0) {
+        if (weights_end > k0) few_columns(columns, o, d, k0, weights_end, dst);
+        if (k1 > o->k) column_sums(d, rows, nv, dst + (o->k - k0) * W);
+        return;
+    }
     for (int64_t k = k0; k < weights_end;) { /* a panel of inputs at a time */
         const int64_t in_panel = k % NR;
         int64_t end = k - in_panel + NR;

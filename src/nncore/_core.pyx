@@ -100,6 +100,15 @@ cdef extern from "nncore.h" nogil:
     )
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 
+cdef extern from "cost.h" nogil:
+    ctypedef struct nn_machine:
+        double flops_per_ns[2]
+        double barrier
+        double barrier_all
+        double line
+        int threads
+    const nn_machine *nn_machine_of(nn_dtype dtype)
+
 cdef extern from "gate.h" nogil:
     ctypedef struct nn_gate:
         pass
@@ -620,6 +629,18 @@ def permutation(seed, stream, uint32_t n, keys=None):
         else:
             nn_permutation(seed_, stream_, n, written, room)
     return order
+
+
+def machine(str dtype):
+    """Return what the cost model measured of this machine: GFLOP/s of a core, ns of a barrier and of a line that crosses."""
+    cdef nn_dtype code = NN_F32 if dtype == "float32" else NN_F64
+    cdef const nn_machine *m
+    with nogil:
+        m = nn_machine_of(code)
+    return {
+        "gflops": m.flops_per_ns[<int>code], "barrier_ns": m.barrier, "barrier_all_ns": m.barrier_all, "line_ns": m.line,
+        "threads": m.threads,
+    }
 
 
 def fma_peak(str dtype, int threads, double seconds):
