@@ -17,6 +17,7 @@
 #include <math.h>
 
 #include "cost.h"
+#include "prefetch.h"
 
 enum {
     CHUNK = 256,              /* rows */
@@ -207,15 +208,30 @@ static place locate(const nn_plan *p, int64_t u) {
     return (place){p->n_layers, 0, 0};
 }
 
+/* What updating rows [k0, k1) of a panel will write, and other threads have read */
+static void prefetch_update(const nn_plan *p, int layer, int64_t panel, int64_t k0, int64_t k1) {
+    const nn_geometry *g = &p->layers[layer];
+    const int64_t width = nn_panel_width(p, g->n_out, panel), first = panel * p->panel;
+    nn_prefetch_all_to_write(p->parameters + weight_offset(p, layer, panel, k0) * p->size, (k1 - k0) * width * p->size);
+    if (layer == 0) return;
+    const int64_t columns = g->n_out - first < p->panel ? g->n_out - first : p->panel;
+    for (int64_t k = k0 - k0 % p->panel; k < k1 && k < g->n_in; k += p->panel) {
+        const int64_t turned = nn_panel_width(p, g->n_in, k / p->panel);
+        nn_prefetch_all_to_write(p->transposed + (g->transposed + k * g->n_out + first * turned) * p->size,
+                                 columns * turned * p->size);
+    }
+}
+
 /* Rows [k0, k1) of a panel: gradient, then optimizer and transposed copy, or into the gradient's buffer */
 static void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
-                        int64_t k1) {
+                        int64_t k1, int shared) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     const nn_geometry *g = &p->layers[layer];
     const int64_t width = nn_panel_width(p, g->n_out, panel), at = weight_offset(p, layer, panel, k0);
     _Alignas(64) char scratch[(UPDATE_ROWS + 1) * MOST_PANEL_BYTES];
     char *gradient = c->gradient ? c->gradient + at * p->size : scratch;
+    if (shared && !c->gradient) prefetch_update(p, layer, panel, k0, k1);
     if (c->chunked) {
         k->sum_parts((k1 - k0) * width, nn_ceil_div(b->rows, CHUNK), p->n_parameters, p->parts + at * p->size,
                      gradient);
@@ -255,7 +271,7 @@ static void update_units(const run *c, const batch *b, const nn_update *u, int64
                 int64_t k1 = k0 + UPDATE_ROWS;
                 if (k1 >= g->n_in) k1 = g->n_in + 1; /* the bias goes with the last weights */
                 if (k1 > stop) k1 = stop;
-                update_rows(c, b, u, at.layer, at.panel, k0, k1);
+                update_rows(c, b, u, at.layer, at.panel, k0, k1, u1 - u0 < p->n_vectors);
                 k0 = k1;
             }
         }

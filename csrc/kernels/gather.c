@@ -15,7 +15,8 @@ int64_t NN_FN(gather)(const nn_gather *g, int64_t r0, int64_t r1) {
     const mask lanes = first_lanes(rest);
     for (int64_t r = r0; r < r1; r++) {
         const real *x = source(g, r);
-        if (whole > 4 && r + 1 < r1) { /* rows lie anywhere in memory: the next is asked for before this one is copied */
+        if (whole > 4 &&
+            r + 1 < r1) { /* rows lie anywhere in memory: the next is asked for before this one is copied */
             const real *next = source(g, r + 1);
             for (int64_t v = 0; v < whole; v++) __builtin_prefetch(next + v * W);
         }

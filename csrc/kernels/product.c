@@ -8,6 +8,7 @@
  * so edge tiles and main tiles round alike and the split of rows over threads does not show in the result.
  */
 #include "../kernels.h"
+#include "../prefetch.h"
 #include "../simd.h"
 #include "names.h"
 #include "tile.h"
@@ -55,6 +56,9 @@ INLINE void finish(const int mr, const int nv, const tile *t, vec sum[][2]) {
 
 INLINE void product_tile(const int mr, const int nv, const tile *t) {
     vec sum[MOST_ROWS][2];
+    UNROLL
+    for (int i = 0; i < mr; i++)
+        for (int v = 0; v < nv; v++) nn_prefetch_to_write(t->out + i * NR + v * W);
     for (int v = 0; v < nv; v++) {
         vec start = t->bias ? load(t->bias + v * W) : broadcast(0);
         UNROLL
