@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { PROBE_BARRIERS = 16, PROBE_LINES = 512, PROBE_FMAS = 3000, PROBES = 5 };
+enum { PROBE_BARRIERS = 8, PROBE_LINES = 512, PROBE_FMAS = 3000, PROBES = 5 };
 
 static const int64_t PATIENCE = 1000000; /* ns: where others keep the cores busy, barriers may take a time slice each */
 
@@ -34,40 +34,54 @@ static void probe_task(void *context, nn_team *team, int thread, int n_threads) 
         for (int b = 0; b < PROBE_BARRIERS; b++) nn_barrier(team);
         double took = (double)(nn_now() - began) / PROBE_BARRIERS;
         if (took < barrier) barrier = took;
+        /* lines that the last thread writes and the first reads, in turn, and in no order that hardware foresees */
+        began = nn_now();
         if (thread == n_threads - 1)
-            for (int i = 0; i < PROBE_LINES; i++) c->lines[64 * i] = (char)(k + i);
+            for (int i = 0; i < PROBE_LINES; i++) ((volatile char *)c->lines)[64 * (i * 211 % PROBE_LINES)] = (char)k;
         nn_barrier(team);
         if (thread == 0) {
-            int sum = 0;
-            began = nn_now();
-            for (int i = 0; i < PROBE_LINES; i++) sum += ((volatile char *)c->lines)[64 * i];
-            took = (double)(nn_now() - began + (sum == -1)) / PROBE_LINES;
+            for (int i = 0; i < PROBE_LINES; i++) (void)((volatile char *)c->lines)[64 * (i * 211 % PROBE_LINES)];
+            took = (double)(nn_now() - began) / PROBE_LINES;
             if (took < line) line = took;
         }
+        nn_barrier(team);
     }
     if (thread == 0) c->barrier = barrier, c->line = line;
 }
 
 static nn_machine machine;
+static int64_t try_again = INT64_MAX;
 static pthread_mutex_t calibrating = PTHREAD_MUTEX_INITIALIZER;
+
+/* What is assumed where it cannot be measured: a new thread shares a core for its first milliseconds, and other
+ * processes may keep the cores busy. */
+static const double USUAL_BARRIER = 300, USUAL_LINE = 5, UNUSUAL = 5000;
+static const int64_t TRY_AGAIN = 50000000;
 
 static void calibrate_threads(int threads) {
     probe c = {.lines = nn_buffer(64 * PROBE_LINES)};
     machine.threads = threads;
+    machine.barrier = machine.barrier_all = USUAL_BARRIER;
+    machine.line = USUAL_LINE;
     if (threads < 2 || !c.lines) return;
     nn_parallel(2, probe_task, &c);
-    machine.barrier = machine.barrier_all = c.barrier;
-    machine.line = c.line;
-    if (threads > 2) {
-        nn_parallel(threads, probe_task, &c);
-        machine.barrier_all = c.barrier;
+    if (c.barrier > UNUSUAL) {
+        try_again = nn_now() + TRY_AGAIN;
+    } else {
+        try_again = INT64_MAX;
+        machine.barrier = machine.barrier_all = c.barrier;
+        machine.line = c.line;
+        if (threads > 2) {
+            nn_parallel(threads, probe_task, &c);
+            if (c.barrier < UNUSUAL) machine.barrier_all = c.barrier;
+        }
     }
     nn_buffer_free(c.lines);
 }
 
-const nn_machine *nn_machine_of(nn_dtype dtype) {
+nn_machine nn_machine_of(nn_dtype dtype) {
     pthread_mutex_lock(&calibrating);
-    if (!machine.threads) calibrate_threads(nn_usable_threads(0));
+    if (!machine.threads || nn_now() > try_again) calibrate_threads(nn_usable_threads(0));
     if (machine.flops_per_ns[dtype] == 0) {
         double best = 0;
         for (int k = 0; k < PROBES; k++) {
@@ -78,16 +92,17 @@ const nn_machine *nn_machine_of(nn_dtype dtype) {
         }
         machine.flops_per_ns[dtype] = best;
     }
+    const nn_machine found = machine;
     pthread_mutex_unlock(&calibrating);
-    return &machine;
+    return found;
 }
 
 /* ---- slots */
 
-static double activation_slots(int activation) { /* for a vector */
+static double activation_slots(const nn_plan *p, int activation) { /* for a vector */
     switch (activation) {
-    case NN_TANH: return 34;
-    case NN_SIGMOID: return 34;
+    case NN_TANH:
+    case NN_SIGMOID: return p->dtype == NN_F32 ? 40 : 56;
     case NN_IDENTITY: return 0;
     default: return 2;
     }
@@ -101,25 +116,29 @@ static double optimizer_slots(int optimizer) { /* for a vector of parameters */
     }
 }
 
-static const double EFFICIENCY = 0.93;    /* of the inner loops */
-static const double CALL = 15;            /* ns of a kernel call's own */
+static const double EFFICIENCY = 0.95;    /* of the inner loops */
+static const double CALL = 22;            /* ns of a kernel call's own */
 static const double STEP = 60;            /* ns of a step's own */
 static const double BYTES_PER_NS = 20;    /* gathering rows */
 static const double TRANSPOSE = 3;        /* slots for a vector */
 static const double LOSS = 45, STORE = 2; /* slots for a vector */
 
 double nn_predict_step(const nn_plan *p, int64_t rows_, int optimizer, int threads, nn_cost *layers) {
-    const nn_machine *m = nn_machine_of(p->dtype);
-    const double rows = (double)rows_, slot = 2.0 * (double)p->vector / m->flops_per_ns[p->dtype];
+    const nn_machine m = nn_machine_of(p->dtype);
+    const double rows = (double)rows_, slot = 2.0 * (double)p->vector / m.flops_per_ns[p->dtype];
     double through = 0, updates = 0, crossing = 0, barriers = 0;
     for (int l = 0; l < p->n_layers; l++) {
         const nn_geometry *g = &p->layers[l];
+        /* a last panel of few columns goes along the inputs in `outer` */
+        const double last = (double)(g->n_out % p->panel) / (double)p->vector,
+                     spared = last > 0 && last <= 0.25 ? 1 - 1.5 * last : 0;
         const double k = (double)g->n_in, n = (double)g->vectors, below = (double)nn_ceil_div(g->n_in, p->vector);
         nn_cost c = {0};
-        c.forward = CALL + slot * rows * n * (k / EFFICIENCY + STORE + activation_slots(g->activation));
+        c.forward = CALL + slot * rows * n * (k / EFFICIENCY + STORE + activation_slots(p, g->activation));
         if (l) c.backward = CALL + slot * rows * below * ((double)g->n_out / EFFICIENCY + 2 * STORE);
         c.update =
-            2 * CALL + slot * (k + 1) * n * (rows / EFFICIENCY + optimizer_slots(optimizer) + (l ? TRANSPOSE : 0));
+            2 * CALL + slot * (k + 1) * n *
+                           ((1 - spared / n) * rows / EFFICIENCY + optimizer_slots(optimizer) + (l ? TRANSPOSE : 0));
         if (layers) layers[l] = c;
         through += c.forward + c.backward;
         updates += c.update;
@@ -129,9 +148,9 @@ double nn_predict_step(const nn_plan *p, int64_t rows_, int optimizer, int threa
     through += slot * rows * (double)last->vectors * LOSS;
     through += CALL + rows * (double)(p->layers[0].n_in * p->size) / BYTES_PER_NS;
     if (threads > 1) {
-        const double share = threads > 2 && m->threads > 2 ? (double)(threads - 2) / (double)(m->threads - 2) : 0;
-        barriers = 2 * (m->barrier + share * (m->barrier_all - m->barrier));
-        crossing *= (1 - 1.0 / threads) / threads * m->line / 64;
+        const double share = threads > 2 && m.threads > 2 ? (double)(threads - 2) / (double)(m.threads - 2) : 0;
+        barriers = 2 * (m.barrier + share * (m.barrier_all - m.barrier));
+        crossing *= (1 - 1.0 / threads) / threads * m.line / 64;
     } else {
         crossing = 0;
     }

@@ -17,7 +17,7 @@ typedef struct nn_cost {
     double forward, backward, update; /* one layer's, with one thread; update: gradient, optimizer, transposed copy */
 } nn_cost;
 
-const nn_machine *nn_machine_of(nn_dtype dtype); /* calibrates at the first call: about 0.2 ms */
+nn_machine nn_machine_of(nn_dtype dtype); /* calibrates at the first call: about 0.2 ms */
 /* Each layer's cost (layers: n_layers of them, or NULL) and the time of a step of `rows` rows with `threads` threads. */
 double nn_predict_step(const nn_plan *p, int64_t rows, int optimizer, int threads, nn_cost *layers);
 /* Makes the tuner ready for steps of `rows` rows on at most `most` threads: anew where they are others than before.

@@ -101,6 +101,7 @@ typedef struct nn_job {
     double loss_sum;   /* of the rows of this epoch so far, each before its batch's update; begins anew with an epoch */
     void *predictions; /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
     int max_threads;   /* upper bound; 0: none */
+    int exact_threads; /* exactly so many, for measuring; 0: the faster */
     /* results */
     int64_t steps_done;
     int64_t bad_row; /* NN_BAD_X, NN_BAD_Y: the row in x or y */
@@ -118,6 +119,9 @@ void nn_job_release(nn_job *job);
 nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed);
 /* The mean loss of the job's n rows and, where gradient is not NULL, its gradient: a parameter-shaped buffer. */
 nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed);
+
+/* ---- profile.c: ns that one layer's parts take now, by one thread, in a step of `rows` rows; weights stay as they are */
+nn_status nn_profile(nn_plan *plan, int64_t rows, int optimizer, int layer, double ns[3], double *bytes_needed);
 
 /* ---- predict.c: outputs of the first n_layers layers for n rows; row-major. */
 nn_status nn_predict(nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads,

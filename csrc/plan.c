@@ -194,6 +194,38 @@ nn_product nn_forward_of(const nn_plan *p, int l, const void *in, void *out, int
                         .width = (int)p->vector};
 }
 
+nn_product nn_backward_of(const nn_plan *p, int l, const nn_workspace *w) {
+    const nn_geometry *g = &p->layers[l];
+    return (nn_product){.a = w->delta[l + 1],
+                        .a_rows = w->rows,
+                        .k = g->n_out,
+                        .w = p->transposed + g->transposed * p->size,
+                        .w_rows = g->n_out,
+                        .n = g->n_in,
+                        .out = w->delta[l],
+                        .out_rows = w->rows,
+                        .outputs = w->act[l],
+                        .activation = g[-1].activation,
+                        .alpha = g[-1].alpha,
+                        .width = (int)p->vector};
+}
+
+nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t rows) {
+    const nn_geometry *g = &p->layers[l];
+    return (nn_outer){w->act[l], w->rows, g->n_in, w->delta[l + 1], w->rows, g->n_out, 0, rows, (int)p->vector};
+}
+
+int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row) {
+    const nn_geometry *g = &p->layers[l];
+    return g->weights + panel * p->panel * (g->n_in + 1) + row * nn_panel_width(p, g->n_out, panel);
+}
+
+/* Where few weights give dW too few tiles to feed the threads, and the partial gradients of all chunks stay small */
+int nn_is_chunked(const nn_plan *p, int64_t rows) {
+    const int64_t chunks = nn_ceil_div(rows, CHUNK), most = 256 * 1024; /* elements */
+    return chunks > 1 && chunks <= most / p->n_parameters;
+}
+
 nn_transpose nn_transpose_of(const nn_plan *p, int l) {
     const nn_geometry *g = &p->layers[l];
     return (nn_transpose){p->parameters + g->weights * p->size, g->n_in, g->n_out,

@@ -53,7 +53,13 @@ static inline int64_t nn_panel_width(const nn_plan *p, int64_t n, int64_t panel)
 
 /* Arguments of the kernels for layer l: its product with inputs of `rows` panel rows, its transposed copy */
 nn_product nn_forward_of(const nn_plan *p, int l, const void *in, void *out, int64_t rows, int activation);
+nn_product nn_backward_of(const nn_plan *p, int l, const nn_workspace *w); /* the deltas of layer l - 1, l > 0 */
+nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t rows);
 nn_transpose nn_transpose_of(const nn_plan *p, int l);
+int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row); /* in a parameter-shaped buffer */
+
+enum { CHUNK = 256 };                              /* rows; see train.c */
+int nn_is_chunked(const nn_plan *p, int64_t rows); /* whether a step of so many rows goes by chunks */
 
 nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed);
 nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_needed);

@@ -20,11 +20,9 @@
 #include "prefetch.h"
 
 enum {
-    CHUNK = 256,              /* rows */
-    CHUNKS_MOST = 256 * 1024, /* elements of all partial gradients */
-    BLOCK = 168,              /* rows that go through the layers together */
-    UPDATE_ROWS = 64,         /* weight rows whose gradient is in cache at a time */
-    MOST_PANEL_BYTES = 128    /* of a row of a panel */
+    BLOCK = 168,           /* rows that go through the layers together */
+    UPDATE_ROWS = 64,      /* weight rows whose gradient is in cache at a time */
+    MOST_PANEL_BYTES = 128 /* of a row of a panel */
 };
 
 typedef struct failure {
@@ -136,18 +134,7 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
         k->scatter(&s, r0, r1);
     }
     for (int l = last; l > 0; l--) {
-        const nn_product backward = {.a = w->delta[l + 1],
-                                     .a_rows = w->rows,
-                                     .k = layers[l].n_out,
-                                     .w = p->transposed + layers[l].transposed * p->size,
-                                     .w_rows = layers[l].n_out,
-                                     .n = layers[l].n_in,
-                                     .out = w->delta[l],
-                                     .out_rows = w->rows,
-                                     .outputs = w->act[l],
-                                     .activation = layers[l - 1].activation,
-                                     .alpha = layers[l - 1].alpha,
-                                     .width = width};
+        const nn_product backward = nn_backward_of(p, l, w);
         k->backward(&backward, r0, r1);
     }
 }
@@ -161,16 +148,6 @@ static void rows_in_blocks(const run *c, nn_workspace *w, const batch *b, int64_
     }
 }
 
-static nn_outer outer_of(const nn_plan *p, const nn_workspace *w, int layer, int64_t rows) {
-    const nn_geometry *g = &p->layers[layer];
-    return (nn_outer){w->act[layer], w->rows, g->n_in, w->delta[layer + 1], w->rows, g->n_out, 0, rows, (int)p->vector};
-}
-
-static int64_t weight_offset(const nn_plan *p, int layer, int64_t panel, int64_t row) {
-    const nn_geometry *g = &p->layers[layer];
-    return g->weights + panel * p->panel * (g->n_in + 1) + row * nn_panel_width(p, g->n_out, panel);
-}
-
 static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_t chunk, failure *f) {
     const nn_plan *p = c->p;
     const int64_t offset = chunk * CHUNK, rows = b->rows - offset < CHUNK ? b->rows - offset : CHUNK;
@@ -179,9 +156,9 @@ static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_
     c->p->chunk_losses[chunk] = sum(w->row_loss, rows);
     char *part = c->p->parts + chunk * p->n_parameters * p->size;
     for (int l = 0; l < p->n_layers; l++) {
-        const nn_outer o = outer_of(p, w, l, rows);
+        const nn_outer o = nn_outer_of(p, w, l, rows);
         for (int64_t panel = 0; panel < p->layers[l].panels; panel++)
-            p->kernels->outer(&o, panel, 0, o.k + 1, part + weight_offset(p, l, panel, 0) * p->size);
+            p->kernels->outer(&o, panel, 0, o.k + 1, part + nn_weight_offset(p, l, panel, 0) * p->size);
     }
 }
 
@@ -212,7 +189,8 @@ static place locate(const nn_plan *p, int64_t u) {
 static void prefetch_update(const nn_plan *p, int layer, int64_t panel, int64_t k0, int64_t k1) {
     const nn_geometry *g = &p->layers[layer];
     const int64_t width = nn_panel_width(p, g->n_out, panel), first = panel * p->panel;
-    nn_prefetch_all_to_write(p->parameters + weight_offset(p, layer, panel, k0) * p->size, (k1 - k0) * width * p->size);
+    nn_prefetch_all_to_write(p->parameters + nn_weight_offset(p, layer, panel, k0) * p->size,
+                             (k1 - k0) * width * p->size);
     if (layer == 0) return;
     const int64_t columns = g->n_out - first < p->panel ? g->n_out - first : p->panel;
     for (int64_t k = k0 - k0 % p->panel; k < k1 && k < g->n_in; k += p->panel) {
@@ -228,7 +206,7 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     const nn_geometry *g = &p->layers[layer];
-    const int64_t width = nn_panel_width(p, g->n_out, panel), at = weight_offset(p, layer, panel, k0);
+    const int64_t width = nn_panel_width(p, g->n_out, panel), at = nn_weight_offset(p, layer, panel, k0);
     _Alignas(64) char scratch[(UPDATE_ROWS + 1) * MOST_PANEL_BYTES];
     char *gradient = c->gradient ? c->gradient + at * p->size : scratch;
     if (shared && !c->gradient) prefetch_update(p, layer, panel, k0, k1);
@@ -236,7 +214,7 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
         k->sum_parts((k1 - k0) * width, nn_ceil_div(b->rows, CHUNK), p->n_parameters, p->parts + at * p->size,
                      gradient);
     } else {
-        const nn_outer o = outer_of(p, &p->training[0], layer, b->rows);
+        const nn_outer o = nn_outer_of(p, &p->training[0], layer, b->rows);
         k->outer(&o, panel, k0, k1, gradient);
     }
     if (c->gradient) return;
@@ -406,10 +384,10 @@ void nn_job_release(nn_job *job) {
 static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_needed) {
     nn_plan *p = c->p;
     const int64_t chunks = nn_ceil_div(rows, CHUNK);
-    c->chunked = chunks > 1 && chunks <= CHUNKS_MOST / p->n_parameters;
+    c->chunked = nn_is_chunked(p, rows);
     const double first = 2.0 * (double)p->layers[0].n_in * (double)p->layers[0].n_out;
     c->flops = (double)rows * (3 * p->flops_forward - first);
-    *threads = nn_forced_threads();
+    *threads = nn_forced_threads() ? nn_forced_threads() : c->job->exact_threads;
     if (!*threads) {
         *threads = nn_usable_threads(c->job->max_threads);
         if (*threads > rows) *threads = (int)rows;
@@ -434,7 +412,8 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
     job->steps_done = 0;
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);
-    const int forced = nn_forced_threads() != 0, tuned = !forced && nn_tune(p, job->batch, job->optimizer, threads);
+    const int forced = nn_forced_threads() || job->exact_threads;
+    const int tuned = !forced && nn_tune(p, job->batch, job->optimizer, threads);
     while (status == NN_OK && job->steps_done < n_steps) {
         const int team = tuned    ? nn_tuner_pick(&p->tuner, nn_is_short(c.flops) && nn_contended())
                          : forced ? threads

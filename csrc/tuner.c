@@ -11,19 +11,20 @@
 static const double SEGMENT_NS = 200e3;
 static const double FIRST_INTERVAL = 2e6, LAST_INTERVAL = 50e6; /* ns of training between two tries */
 static const double PATIENCE = 50, LONGEST = 5e9;               /* ns for each ns that a try has cost; at most */
-static const double HOPELESS = 1.6; /* predicted to be so many times slower than what is measured now: not tried, ... */
-static const double AS_EXPECTED = 1.3; /* ... unless what is measured is itself so many times slower than predicted */
+static const double HOPELESS = 1.6;    /* predicted to be so many times slower than what runs now: not tried, ... */
+static const double AS_EXPECTED = 1.4; /* ... while that takes what was predicted, within this factor */
 static const double CLEARLY = 0.98;    /* below which a change is worth it */
 
 /* The neighbour that is to be tried, or the best itself where there is none worth trying */
 static int candidate(nn_tuner *t) {
     const nn_choice *now = &t->choices[t->best];
-    const int as_expected = now->measured < AS_EXPECTED * now->predicted;
+    const int as_expected =
+        now->measured < AS_EXPECTED * now->predicted && now->predicted < AS_EXPECTED * now->measured;
     for (int turn = 0; turn < 2; turn++) {
         const int next = t->best + (t->upwards ? 1 : -1);
         t->upwards = !t->upwards;
         if (next < 0 || next >= t->n) continue;
-        if (!as_expected || t->choices[next].predicted < HOPELESS * now->measured) return next;
+        if (!as_expected || t->choices[next].predicted < HOPELESS * now->predicted) return next;
     }
     return t->best;
 }

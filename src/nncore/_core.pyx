@@ -64,6 +64,7 @@ cdef extern from "nncore.h" nogil:
         double loss_sum
         void *predictions
         int max_threads
+        int exact_threads
         int64_t steps_done
         int64_t bad_row
         int bad_layer
@@ -95,6 +96,7 @@ cdef extern from "nncore.h" nogil:
     void nn_job_release(nn_job *job)
     nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed)
     nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed)
+    nn_status nn_profile(nn_plan *plan, int64_t rows, int optimizer, int layer, double *ns, double *bytes_needed)
     nn_status nn_predict(
         nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads, double *bytes_needed
     )
@@ -107,7 +109,12 @@ cdef extern from "cost.h" nogil:
         double barrier_all
         double line
         int threads
-    const nn_machine *nn_machine_of(nn_dtype dtype)
+    ctypedef struct nn_cost:
+        double forward
+        double backward
+        double update
+    nn_machine nn_machine_of(nn_dtype dtype)
+    double nn_predict_step(const nn_plan *p, int64_t rows, int optimizer, int threads, nn_cost *layers)
 
 cdef extern from "gate.h" nogil:
     ctypedef struct nn_gate:
@@ -146,6 +153,14 @@ cdef _refuse(nn_status status, double bytes_needed, nn_job *job, int64_t first_s
     if status == NN_NO_MEMORY:
         raise MemoryError(f"{bytes_needed:.0f} bytes are needed and cannot be had")
     raise ValueError("the sizes are too large for the native backend")
+
+
+cdef int _optimizer_code(optimizer) except -1:
+    if optimizer.name == "adam":
+        return NN_ADAM
+    if optimizer.name == "sgd":
+        return NN_MOMENTUM if optimizer.momentum else NN_SGD
+    raise ValueError(f"optimizer is '{optimizer.name}'; the native backend has 'adam' and 'sgd'")
 
 
 cdef class _Buffer:
@@ -196,7 +211,7 @@ cdef class NativeJob:
     cdef readonly int64_t steps_per_epoch
 
     def __cinit__(self, NativeEngine engine not None, X, y, *, str loss, int64_t batch_size, bint shuffle, seed, first_epoch,
-                 optimizer, NativeSlots slots, bint record, threads):
+                 optimizer, NativeSlots slots, bint record, threads, bint exact=False):
         cdef double bytes_needed = 0
         cdef nn_status status
         self.engine = engine
@@ -220,7 +235,10 @@ cdef class NativeJob:
         self.c.shuffle = shuffle
         self.c.seed = seed
         self.c.first_epoch = first_epoch
-        self.c.max_threads = min(threads or 0, 1 << 30)
+        if exact:
+            self.c.exact_threads = threads
+        else:
+            self.c.max_threads = min(threads or 0, 1 << 30)
         self.c.rates = &self.rate
         self.c.n_rates = 1
         if record:
@@ -238,17 +256,14 @@ cdef class NativeJob:
 
     cdef describe(self, optimizer, NativeSlots slots):
         self.c.decay = optimizer.weight_decay
-        if optimizer.name == "adam":
-            self.c.optimizer = NN_ADAM
+        self.c.optimizer = _optimizer_code(optimizer)
+        if self.c.optimizer == NN_ADAM:
             self.c.beta1 = optimizer.beta1
             self.c.beta2 = optimizer.beta2
             self.c.epsilon = optimizer.epsilon
-        elif optimizer.name == "sgd":
-            self.c.optimizer = NN_MOMENTUM if optimizer.momentum else NN_SGD
+        else:
             self.c.momentum = optimizer.momentum
             self.c.nesterov = optimizer.nesterov
-        else:
-            raise ValueError(f"optimizer is '{optimizer.name}'; the native backend has 'adam' and 'sgd'")
         needed = 2 if self.c.optimizer == NN_ADAM else 1 if self.c.optimizer == NN_MOMENTUM else 0
         if slots is None or len(slots.buffers) != needed or slots.engine is not self.engine:
             raise ValueError(f"optimizer's slots are not those of this network; {needed} are needed")
@@ -540,6 +555,36 @@ cdef class NativeEngine:
             _refuse(status, bytes_needed, &job.c, 0)
         return value, self.unpack(gradient.data)
 
+    def predicted_ns(self, int64_t rows, optimizer, int threads):
+        """Return what the cost model says: ns of a step, and (forward, backward, update) of each layer by one thread."""
+        cdef nn_cost *costs = <nn_cost *>calloc(self.n_layers, sizeof(nn_cost))
+        cdef int code = _optimizer_code(optimizer)
+        cdef double step
+        if costs == NULL:
+            raise MemoryError()
+        with nogil:
+            step = nn_predict_step(self.plan, rows, code, threads, costs)
+        layers = [(costs[i].forward, costs[i].backward, costs[i].update) for i in range(self.n_layers)]
+        free(costs)
+        return step, layers
+
+    def measured_ns(self, int64_t rows, optimizer):
+        """Return ns of (forward, backward, update) of each layer by one thread; changes no weight."""
+        cdef double ns[3]
+        cdef double bytes_needed = 0
+        cdef nn_status status = NN_OK
+        cdef int layer, code = _optimizer_code(optimizer)
+        layers = []
+        for layer in range(self.n_layers):
+            self.enter()
+            with nogil:
+                status = nn_profile(self.plan, rows, code, layer, ns, &bytes_needed)
+            self.leave()
+            if status != NN_OK:
+                _refuse(status, bytes_needed, NULL, 0)
+            layers.append((ns[0], ns[1], ns[2]))
+        return layers
+
     def job(self, X, y, **settings):
         """Describe a training run over the rows of `X`; see `NativeJob`."""
         return NativeJob(self, X, y, **settings)
@@ -634,7 +679,7 @@ def permutation(seed, stream, uint32_t n, keys=None):
 def machine(str dtype):
     """Return what the cost model measured of this machine: GFLOP/s of a core, ns of a barrier and of a line that crosses."""
     cdef nn_dtype code = NN_F32 if dtype == "float32" else NN_F64
-    cdef const nn_machine *m
+    cdef nn_machine m
     with nogil:
         m = nn_machine_of(code)
     return {

@@ -108,6 +108,47 @@ cdef extern from "kernels.h" nogil:
     const kernel_table *kernel_table_named "nn_kernels_named"(const char *isa, int dtype)
 
 
+cdef extern from "tuner.h" nogil:
+    enum:
+        NN_MOST_CHOICES
+    ctypedef struct nn_choice:
+        int threads
+        double predicted
+        double measured
+    ctypedef struct nn_tuner:
+        int n
+        int best
+        int upwards
+        nn_choice choices[NN_MOST_CHOICES]
+    int nn_tuner_pick(nn_tuner *t, int alone)
+    int64_t nn_tuner_steps(const nn_tuner *t)
+    void nn_tuner_took(nn_tuner *t, double ns, int64_t steps)
+
+
+cdef class Tuner:
+    """The core's choice of threads (tuner.c), from predicted ns a step by number of threads; for the tests."""
+
+    cdef nn_tuner c
+
+    def __init__(self, predicted: dict[int, float]) -> None:
+        self.c.n = len(predicted)
+        for i, (threads, ns) in enumerate(predicted.items()):
+            self.c.choices[i].threads = threads
+            self.c.choices[i].predicted = ns
+            if ns < self.c.choices[self.c.best].predicted:
+                self.c.best = i
+        self.c.upwards = self.c.best < self.c.n - 1
+
+    def pick(self, bint alone=False):
+        return nn_tuner_pick(&self.c, alone)
+
+    def steps(self):
+        return nn_tuner_steps(&self.c)
+
+    def took(self, double ns):
+        nn_tuner_took(&self.c, ns, nn_tuner_steps(&self.c))
+
+
 cdef void *_address(object array, Py_ssize_t itemsize, bint writable) except? NULL:
     """Where a contiguous array's numbers lie, NULL for None; the caller keeps the array alive."""
     cdef Py_buffer view

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nncore.initializers import Initializer
     from nncore.losses import Loss
     from nncore.optimizers import Optimizer
+    from nncore.planning import Plan
     from nncore.training import Metric
 
     Array = np.ndarray[Any, Any]
@@ -156,6 +157,37 @@ class Sequential:
         size = self._n_parameters * self._dtype.itemsize
         total = f"{self._n_parameters:,} parameters of {self._dtype.name}, {size:,} bytes; backend {self._backend}"
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], total])
+
+    def plan(
+        self, batch_size: int = 32, optimizer: str | Optimizer = "adam", *, threads: int | None = None
+    ) -> Plan:
+        """Say what a training step of `batch_size` rows costs, and how many threads it is worth.
+
+        Parameters
+        ----------
+        batch_size : int, default 32
+            Rows of a step.
+        optimizer : str or Optimizer, default "adam"
+            Whose updates; an object's settings count, and it is not touched.
+        threads : int, optional
+            Upper bound for the number of threads.
+
+        Returns
+        -------
+        nncore.planning.Plan
+            Its str is a table: each layer's operations, predicted and measured times and share of the multiply-add
+            peak of a core, then the whole step for each number of threads, and why one is chosen. Measuring takes some
+            tenths of a second, on copies: the network stays as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit.
+        """
+        from nncore import planning  # rarely used, so that importing nncore does not load it
+
+        with self._lock:
+            return planning.plan(self, batch_size, optimizer, threads)
 
     # ----------------------------------------------------------------------------------------------- predictions
 

@@ -97,9 +97,12 @@ def _classes(y: Array, name: str, n_classes: int) -> Array:
         wrong = ~np.isfinite(labels)
         if wrong.any():
             raise NonFiniteData(name, int(wrong.argmax()))
-    elif labels.dtype.kind == "i" and labels.dtype.isnative:
-        if labels.view(f"u{labels.itemsize}").max() < n_classes:  # a number below 0 is among the largest unsigned ones
-            return labels.astype(np.int32)
+    elif (
+        labels.dtype.kind == "i"
+        and labels.dtype.isnative
+        and labels.view(f"u{labels.itemsize}").max() < n_classes  # a number below 0 is among the largest unsigned ones
+    ):
+        return labels.astype(np.int32)
     return checks.class_labels(labels, name, n_classes).astype(np.int32)
 
 
