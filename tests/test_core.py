@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -188,6 +189,38 @@ def test_a_child_trains_after_a_fork(width):
     """
     done = run(code)
     assert done.stdout.strip() == "0", done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_row_is_predicted_to_the_same_bits_alone_and_among_others(shape, dtype):
+    make, X, _, _ = problem(shape, dtype)
+    net, X = make(), X[:20]
+    together = net.predict(X)
+    for i in range(len(X)):
+        assert same_bits(net.predict(X[i : i + 1]), together[i : i + 1])
+    assert net.predict(X[:1]) is not net.predict(X[:1])
+
+
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+def test_predictions_are_served_while_another_thread_trains(backend):
+    """They wait for a call of the core at most, and change nothing in what is trained."""
+    make, X, y, batch = problem("tiles", "float32")
+    alone, net = make(backend), make(backend)
+    epochs = 300 if backend == "native" else 30
+    alone.fit(X, y, epochs=epochs, batch_size=batch)
+    trainer = threading.Thread(target=lambda: net.fit(X, y, epochs=epochs, batch_size=batch))
+    trainer.start()
+    served = 0
+    while trainer.is_alive():
+        outputs = net.predict(X[:3])
+        assert np.isfinite(outputs).all()
+        np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
+        served += 1
+    trainer.join()
+    assert served > 1
+    for a, b in zip(alone.get_weights(), net.get_weights(), strict=True):
+        assert same_bits(a, b)
 
 
 def test_two_python_threads_train_two_networks():

@@ -489,24 +489,33 @@ cdef class NativeEngine:
 
     # ------------------------------------------------------------------------------------------------- forward
 
+    cdef nn_status predict_into(self, const Py_buffer *x, int n_layers, void *out, double *bytes_needed) noexcept:
+        """Fill `out`. The GIL is kept for what takes some us: to let it go again and again for a moment would keep other
+        threads from ever getting it, as each time they wake up too late."""
+        cdef nn_status status
+        self.enter()
+        if 2.0 * self.n_parameters * x.shape[0] < 2e6:
+            status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out, 0, bytes_needed)
+        else:
+            with nogil:
+                status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out, 0, bytes_needed)
+        self.leave()
+        return status
+
     cdef object outputs(self, const Py_buffer *x, int n_layers):
         cdef Py_buffer out
         cdef double bytes_needed = 0
         cdef nn_status status
         result = _empty((x.shape[0], self.n_out if n_layers == self.n_layers else self.shapes[n_layers - 1][1]), self.dtype)
         PyObject_GetBuffer(result, &out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        self.enter()
-        with nogil:
-            status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out.buf, 0, &bytes_needed)
-        self.leave()
+        status = self.predict_into(x, n_layers, out.buf, &bytes_needed)
         PyBuffer_Release(&out)
         if status != NN_OK:
             _refuse(status, bytes_needed, NULL, 0)
         return result
 
     cdef object one_row(self, const Py_buffer *x):
-        """What `outputs` gives for a single row; the GIL is kept for these few hundred ns, and a copy costs less than
-        asking for a new array and its address."""
+        """What `outputs` gives for a single row: a copy costs less than a new array and the way to its address."""
         cdef double bytes_needed = 0
         cdef nn_status status
         self.enter()

@@ -158,9 +158,7 @@ class Sequential:
         total = f"{self._n_parameters:,} parameters of {self._dtype.name}, {size:,} bytes; backend {self._backend}"
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], total])
 
-    def plan(
-        self, batch_size: int = 32, optimizer: str | Optimizer = "adam", *, threads: int | None = None
-    ) -> Plan:
+    def plan(self, batch_size: int = 32, optimizer: str | Optimizer = "adam", *, threads: int | None = None) -> Plan:
         """Say what a training step of `batch_size` rows costs, and how many threads it is worth.
 
         Parameters

@@ -101,7 +101,9 @@ def plan(network: Sequential, batch_size: int, optimizer: str | Optimizer, threa
     shapes = [(layer.n_in, layer.n_out, layer.activation) for layer in network.layers]
     products = [2.0 * batch_size * n_in * n_out for n_in, n_out, _ in shapes]
     flops = [(product, product if index else 0.0, product) for index, product in enumerate(products)]
-    engine = engines.make([(*shape[:2], shape[2].name, shape[2].alpha) for shape in shapes], network.dtype, network.backend)
+    engine = engines.make(
+        [(*shape[:2], shape[2].name, shape[2].alpha) for shape in shapes], network.dtype, network.backend
+    )
     engine.set_weights(network.get_weights())
     if network.backend == "numpy":
         layers = [LayerCost(*shape[:2], shape[2].name, f, None, None) for shape, f in zip(shapes, flops, strict=True)]
@@ -206,7 +208,9 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _layer_table(layers: list[LayerCost], peak: float) -> list[str]:
-    rows: list[tuple[str, ...]] = [("layer", "activation", "FLOP", "forward", "backward", "update", "measured", "predicted", "of FMA peak")]
+    rows: list[tuple[str, ...]] = [
+        ("layer", "activation", "FLOP", "forward", "backward", "update", "measured", "predicted", "of FMA peak")
+    ]
     for layer in layers:
         if layer.predicted is None or layer.measured is None:
             continue
