@@ -7,6 +7,7 @@
  * for a time slice would cost a thousand of them, and the result is the same.
  * After a fork the child has lost libgomp's threads; it works on alone rather than wait for them.
  */
+#define _GNU_SOURCE
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -53,6 +54,7 @@ struct nn_team {
 };
 
 static atomic_int set_threads, forced_threads, forked;
+static _Thread_local int spread;         /* how many of this thread's helpers were put on cores of their own */
 static _Atomic int64_t contended_until;  /* ns */
 static atomic_int seen[MOST_LOGGED + 1]; /* seen[n]: teams of n since nn_force_threads */
 
@@ -103,12 +105,37 @@ static void run_one(nn_team *team, nn_task task, void *context, int thread, int 
     restore_mode(mode);
 }
 
+/* New threads begin on the core of the one that made them, and it takes the scheduler milliseconds, hundreds of steps, to
+ * move them. So each is put on a core of its own once, among those that it may use, and is free to go from there. */
+#if defined(__linux__)
+static void leave_core(int crowded, int thread) {
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    int others = CPU_COUNT(&allowed) - (CPU_ISSET(crowded, &allowed) ? 1 : 0);
+    if (others < 1) return;
+    for (int cpu = 0, skip = (thread - 1) % others; cpu < CPU_SETSIZE; cpu++) {
+        if (cpu == crowded || !CPU_ISSET(cpu, &allowed) || skip-- > 0) continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (sched_setaffinity(0, sizeof one, &one) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
+        return;
+    }
+}
+static int this_core(void) { return sched_getcpu(); }
+#else
+static void leave_core(int crowded, int thread) { (void)crowded, (void)thread; }
+static int this_core(void) { return 0; }
+#endif
+
 int nn_parallel(int n_threads, nn_task task, void *context) {
     nn_team team = {.n = 1};
     int ran = 1;
     if (n_threads > 1 && !atomic_load(&forked)) {
+        const int core = spread < n_threads ? this_core() : -1;
+        if (core >= 0) spread = n_threads;
 #pragma omp parallel num_threads(n_threads)
         {
+            if (core >= 0 && omp_get_thread_num() > 0) leave_core(core, omp_get_thread_num());
 #pragma omp single
             ran = team.n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
             run_one(&team, task, context, omp_get_thread_num(), ran);

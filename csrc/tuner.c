@@ -3,14 +3,15 @@
  * Whether another thread pays depends on what no shape tells: how far apart the cores are, whether something else runs on
  * one of them. So the steps of a call go in segments, each timed. The cost model says where to begin; the neighbours of
  * the best number so far (half and double) are tried at once where the model thinks them near, then ever more rarely
- * while they stay slower, and never so often that what trying has cost exceeds a fiftieth of the time: beside a process
- * that keeps a core busy, one step of two threads may wait for several time slices of the scheduler.
+ * while they stay slower, and in the long run never so often that trying costs more than a fiftieth of the time: beside
+ * a process that keeps a core busy, one step of two threads may wait for several time slices of the scheduler.
  */
 #include "tuner.h"
 
 static const double SEGMENT_NS = 200e3;
 static const double FIRST_INTERVAL = 2e6, LAST_INTERVAL = 50e6; /* ns of training between two tries */
-static const double PATIENCE = 50, LONGEST = 5e9;               /* ns for each ns that a try has cost; at most */
+static const double PATIENCE = 10, MOST_PATIENCE = 50,
+                    LONGEST = 5e9;     /* ns for each ns that a try cost, at first and later */
 static const double HOPELESS = 1.6;    /* predicted to be so many times slower than what runs now: not tried, ... */
 static const double AS_EXPECTED = 1.4; /* ... while that takes what was predicted, within this factor */
 static const double CLEARLY = 0.98;    /* below which a change is worth it */
@@ -71,8 +72,12 @@ void nn_tuner_took(nn_tuner *t, double ns, int64_t steps) {
     if (best->measured == 0 || ns < CLEARLY * best->measured) {
         t->best = t->trying;
         t->interval = first ? 0 : FIRST_INTERVAL;
+        t->patience = 0;
     } else if (!first || !untried(t)) {
-        const double cost = PATIENCE * (ns - best->measured) * (double)steps;
+        t->patience = t->patience < PATIENCE        ? PATIENCE
+                      : t->patience < MOST_PATIENCE ? 1.5 * t->patience
+                                                    : MOST_PATIENCE;
+        const double cost = t->patience * (ns - best->measured) * (double)steps;
         t->interval = t->interval < FIRST_INTERVAL ? FIRST_INTERVAL : 2 * t->interval;
         if (t->interval > LAST_INTERVAL) t->interval = LAST_INTERVAL;
         if (t->interval < cost) t->interval = cost < LONGEST ? cost : LONGEST;

@@ -17,6 +17,7 @@ typedef struct nn_tuner {
     int n, best, trying; /* choices, ordered by threads; the best so far; that of the segment under way */
     nn_choice choices[NN_MOST_CHOICES];
     double since_try, interval; /* ns of training since another choice was tried, and until one is tried again */
+    double patience;            /* grows while tries fail */
     int upwards;                /* which neighbour is next */
 } nn_tuner;
 
