@@ -7,6 +7,8 @@
 #include "../simd.h"
 #include "../simd_math.h"
 #include "names.h"
+#include "tile.h"
+#include "turn.h"
 
 /* Applies one expression to `rows` rows of n numbers at x, `stride` from row to row: to whole vectors, then to the last,
  * partial one. Rows that touch are one. */
@@ -37,6 +39,18 @@ void NN_FN(activate)(int activation, double alpha_, int64_t rows, int64_t n, int
     case NN_RELU: OVER(blend(vless(v, zero), zero, v)); break; /* NaN is not less than 0 and stays */
     case NN_LEAKY_RELU: OVER(blend(vless(zero, v), v, alpha * v)); break;
     default: break;
+    }
+}
+
+/* W rows turn into a vector for each column, so that no lane is idle; the rounding is that of activate. */
+void NN_FN(activate_few)(int activation, double alpha, int64_t rows, int64_t columns, real *z) {
+    for (; rows > 0; rows -= W, z += W * NR) {
+        const int64_t here = rows < W ? rows : W;
+        vec c[FEW ? FEW : 1];
+        columns_of_rows(FEW, z, here, c);
+        for (int64_t j = 0; j < FEW; j++) c[j] = j < columns ? c[j] : broadcast(0);
+        NN_FN(activate)(activation, alpha, 1, columns * W, columns * W, c);
+        rows_of_columns(FEW, c, z, NR, here);
     }
 }
 

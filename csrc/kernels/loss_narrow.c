@@ -10,38 +10,19 @@
 #include "names.h"
 #include "turn.h"
 
-enum { FEW = W < 4 ? W : 4 };
+enum { SOME = W < 4 ? W : 4 };
 
 /* How many columns are turned where `left` are wanted */
-static int64_t turned(int64_t left) { return left == 1 ? 1 : left <= FEW ? FEW : W; }
-
-INLINE void load_columns(const int columns, const real *rows_, int64_t rows, vec *c) {
-    vec x[W];
-    UNROLL
-    for (int i = 0; i < W; i++) x[i] = load(rows_ + (i < rows ? i : rows - 1) * NR);
-    turn(x);
-    UNROLL
-    for (int j = 0; j < columns; j++) c[j] = x[j];
-}
-
-INLINE void store_columns(const int columns, const vec *c, real *rows_, int64_t rows) {
-    vec x[W];
-    UNROLL
-    for (int j = 0; j < W; j++) x[j] = j < columns ? c[j] : broadcast(0);
-    turn(x);
-    UNROLL
-    for (int i = 0; i < W; i++)
-        if (i < rows) store(rows_ + i * NR, x[i]);
-}
+static int64_t turned(int64_t left) { return left == 1 ? 1 : left <= SOME ? SOME : W; }
 
 static void columns_of(int64_t n, const real *rows_, int64_t rows, vec *c) {
     for (; n > 0; n -= W, rows_ += W, c += W) {
         if (n == 1)
-            load_columns(1, rows_, rows, c);
-        else if (n <= FEW)
-            load_columns(FEW, rows_, rows, c);
+            columns_of_rows(1, rows_, rows, c);
+        else if (n <= SOME)
+            columns_of_rows(SOME, rows_, rows, c);
         else
-            load_columns(W, rows_, rows, c);
+            columns_of_rows(W, rows_, rows, c);
     }
 }
 
@@ -50,11 +31,11 @@ static void rows_of(int64_t n, vec *c, real *rows_, int64_t rows) {
     for (; n > 0; n -= W, rows_ += W, c += W) {
         for (int64_t j = n; j < turned(n); j++) c[j] = broadcast(0);
         if (n == 1)
-            store_columns(1, c, rows_, rows);
-        else if (n <= FEW)
-            store_columns(FEW, c, rows_, rows);
+            rows_of_columns(1, c, rows_, NR, rows);
+        else if (n <= SOME)
+            rows_of_columns(SOME, c, rows_, NR, rows);
         else
-            store_columns(W, c, rows_, rows);
+            rows_of_columns(W, c, rows_, NR, rows);
     }
 }
 

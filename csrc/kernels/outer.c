@@ -43,7 +43,7 @@ static const tile_kernel one_vector[] = {FOR_ROWS_ONE(NAME_TILE)};
 
 /* ---- few columns: the vectors lie along the inputs k */
 
-enum { FEW = W / 4, MOST_CHAINS = 8 }; /* columns that it pays for */
+enum { MOST_CHAINS = 8 };
 
 /* dW[k, j] for `vectors` vectors of inputs k from k0 on, of which k_left rows are wanted */
 INLINE void few_tile(const int columns, const int vectors, const real *a, int64_t a_panel, int64_t k0, const real *d,
@@ -66,15 +66,7 @@ INLINE void few_tile(const int columns, const int vectors, const real *a, int64_
         }
     }
     UNROLL
-    for (int v = 0; v < vectors; v++, k_left -= W, dst += W * W) {
-        vec x[W];
-        UNROLL
-        for (int j = 0; j < W; j++) x[j] = j < columns ? sum[v][j] : broadcast(0);
-        turn(x);
-        UNROLL
-        for (int k = 0; k < W; k++)
-            if (k < k_left) store(dst + k * W, x[k]);
-    }
+    for (int v = 0; v < vectors; v++, k_left -= W, dst += W * W) rows_of_columns(columns, sum[v], dst, W, k_left);
 }
 
 typedef void (*few_kernel)(const real *a, int64_t a_panel, int64_t k0, const real *d, int64_t rows, real *dst,

@@ -15,4 +15,9 @@ enum { MOST_ROWS_TWO = 6, MOST_ROWS_ONE = 12, MOST_ROWS = 12 };
     X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1)
 #endif
 
+enum { FEW = W / 4 }; /* columns of a last panel for which vectors lie better along the other side */
+
+/* f(z) in place for `rows` rows of a panel of which only the first `columns` <= FEW numbers count           activation.c */
+void NN_FN(activate_few)(int activation, double alpha, int64_t rows, int64_t columns, real *z);
+
 #endif

@@ -36,4 +36,25 @@ INLINE void turn(vec x[W]) {
     }
 }
 
+/* The first `columns` columns of up to W rows that lie 2 W apart, a vector each; missing rows repeat the last. */
+INLINE void columns_of_rows(const int columns, const real *rows_, int64_t rows, vec *c) {
+    vec x[W];
+    UNROLL
+    for (int i = 0; i < W; i++) x[i] = load(rows_ + (i < rows ? i : rows - 1) * NR);
+    turn(x);
+    UNROLL
+    for (int j = 0; j < columns; j++) c[j] = x[j];
+}
+
+/* And back, `stride` apart; the other columns of the rows' first vector become zero, missing rows are not written. */
+INLINE void rows_of_columns(const int columns, const vec *c, real *rows_, int64_t stride, int64_t rows) {
+    vec x[W];
+    UNROLL
+    for (int j = 0; j < W; j++) x[j] = j < columns ? c[j] : broadcast(0);
+    turn(x);
+    UNROLL
+    for (int i = 0; i < W; i++)
+        if (i < rows) store(rows_ + i * stride, x[i]);
+}
+
 #endif
