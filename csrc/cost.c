@@ -10,7 +10,6 @@
 #include "cost.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 enum { PROBE_BARRIERS = 8, PROBE_LINES = 512, PROBE_FMAS = 3000, PROBES = 5 };
 
@@ -53,6 +52,9 @@ static nn_machine machine;
 static int64_t try_again = INT64_MAX;
 static pthread_mutex_t calibrating = PTHREAD_MUTEX_INITIALIZER;
 
+static void after_fork_in_child(void) { pthread_mutex_init(&calibrating, NULL); } /* its holder may be gone */
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
 /* What is assumed where it cannot be measured: a new thread shares a core for its first milliseconds, and other
  * processes may keep the cores busy. */
 static const double USUAL_BARRIER = 300, USUAL_LINE = 5, UNUSUAL = 5000;
@@ -81,7 +83,8 @@ static void calibrate_threads(int threads) {
 
 nn_machine nn_machine_of(nn_dtype dtype) {
     pthread_mutex_lock(&calibrating);
-    if (!machine.threads || nn_now() > try_again) calibrate_threads(nn_usable_threads(0));
+    const int usable = nn_usable_threads(0);
+    if (machine.threads < usable || nn_now() > try_again) calibrate_threads(usable);
     if (machine.flops_per_ns[dtype] == 0) {
         double best = 0;
         for (int k = 0; k < PROBES; k++) {
@@ -155,7 +158,11 @@ double nn_predict_step(const nn_plan *p, int64_t rows_, int optimizer, int threa
         crossing = 0;
     }
     /* whole rows and whole blocks of weights are shared out: the thread with one more sets the time */
-    const double most_rows = rows_ > threads ? (double)nn_ceil_div(rows_, threads) : 1;
+    double most_rows = rows_ > threads ? (double)nn_ceil_div(rows_, threads) : 1;
+    if (nn_is_chunked(p, rows_)) { /* whole chunks are */
+        most_rows = (double)(nn_ceil_div(nn_ceil_div(rows_, CHUNK), threads) * CHUNK);
+        if (most_rows > rows) most_rows = rows;
+    }
     const double blocks = (double)nn_ceil_div(p->n_vectors, p->vector);
     const double most_blocks = blocks > threads ? 1.0 / threads + 0.5 / blocks : 1 / blocks;
     return STEP + through * most_rows / rows + updates * most_blocks + barriers + crossing;
@@ -165,19 +172,26 @@ double nn_predict_step(const nn_plan *p, int64_t rows_, int optimizer, int threa
 static const double FLOPS_ALONE = 60e3;
 
 int nn_tune(nn_plan *p, int64_t rows, int optimizer, int most) {
-    nn_tuner *t = &p->tuner;
-    if (most > rows) most = (int)rows;
+    const int64_t shares = nn_is_chunked(p, rows) ? nn_ceil_div(rows, CHUNK) : rows;
+    if (most > shares) most = (int)shares;
     if (most < 2 || 3 * p->flops_forward * (double)rows < FLOPS_ALONE) return 0;
-    if (t->rows != rows || t->optimizer != optimizer || t->most != most) {
-        *t = (nn_tuner){.rows = rows, .optimizer = optimizer, .most = most};
-        for (int threads = 1; t->n < NN_MOST_CHOICES; threads = 2 * threads < most ? 2 * threads : most) {
-            nn_choice *c = &t->choices[t->n];
-            *c = (nn_choice){threads, nn_predict_step(p, rows, optimizer, threads, NULL), 0};
-            if (c->predicted < t->choices[t->best].predicted) t->best = t->n;
-            t->n++;
-            if (threads == most) break;
-        }
-        t->upwards = t->best < t->n - 1;
+    for (int i = 0; i < NN_TUNERS; i++) {
+        p->tuner = &p->tuners[i];
+        if (p->tuner->rows == rows && p->tuner->optimizer == optimizer && p->tuner->most == most) return 1;
     }
+    nn_tuner *t = p->tuner = &p->tuners[p->next_tuner++ % NN_TUNERS];
+    *t = (nn_tuner){.rows = rows, .optimizer = optimizer, .most = most};
+    for (int threads = 1; t->n < NN_MOST_CHOICES; threads = 2 * threads < most ? 2 * threads : most) {
+        nn_choice *c = &t->choices[t->n];
+        *c = (nn_choice){threads, nn_predict_step(p, rows, optimizer, threads, NULL), 0};
+        if (c->predicted < t->choices[t->best].predicted) t->best = t->n;
+        t->n++;
+        if (threads == most) break;
+    }
+    t->upwards = t->best < t->n - 1;
     return 1;
+}
+
+int nn_first_choice(nn_plan *p, int64_t rows, int optimizer, int most) {
+    return nn_tune(p, rows, optimizer, most) ? p->tuner->choices[p->tuner->best].threads : 1;
 }

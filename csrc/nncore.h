@@ -28,8 +28,9 @@ const char *nn_isas_available(int i); /* i = 0, 1, ...; NULL at the end */
 typedef struct nn_team nn_team;
 typedef void (*nn_task)(void *context, nn_team *team, int thread, int n_threads);
 int nn_parallel(int n_threads, nn_task task,
-                void *context); /* runs task on up to n_threads threads; returns how many */
-void nn_barrier(nn_team *team); /* inside a task: all threads of the team meet */
+                void *context);         /* runs task on up to n_threads threads; returns how many */
+void nn_barrier(nn_team *team);         /* inside a task: all threads of the team meet */
+void nn_barrier_patient(nn_team *team); /* the same where a long wait says nothing of the team */
 /* A team that waits in vain for a thread without a core is given up. Thread 0 calls nn_watch_team before the first
  * barrier of a step of `flops`; all ask nn_team_given_up between the step's barriers; after the second the others leave
  * and thread 0 calls nn_go_on_alone. */
@@ -110,14 +111,15 @@ typedef struct nn_job {
     /* owned by the job, made by nn_job_prepare */
     uint32_t *order;
     void *scratch;
-    uint64_t order_epoch;
+    uint64_t order_epoch; /* whose order it is; the seed of a job does not change */
+    int64_t shuffle_ns;   /* of the segment under way, which says nothing of the threads */
     int order_valid;
 } nn_job;
 
 nn_status nn_job_prepare(nn_job *job, double *bytes_needed);
 void nn_job_release(nn_job *job);
 nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed);
-/* The mean loss of the job's n rows and, where gradient is not NULL, its gradient: a parameter-shaped buffer. */
+/* The mean loss of the job's n rows and its gradient, into a parameter-shaped buffer. */
 nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed);
 
 /* ---- profile.c: ns that one layer's parts take now, by one thread, in a step of `rows` rows; weights stay as they are */

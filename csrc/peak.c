@@ -1,6 +1,4 @@
 /* peak.c: the multiply-add rate of these cores now, the limit that the bench compares with. */
-#include <time.h>
-
 #include "kernels.h"
 
 typedef struct peak {
@@ -9,19 +7,13 @@ typedef struct peak {
     double flops[256], time[256];
 } peak;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void peak_task(void *context, nn_team *team, int thread, int n_threads) {
     peak *c = context;
     (void)n_threads;
     nn_barrier(team);
-    const double start = now();
+    const int64_t start = nn_now();
     do c->flops[thread] += c->kernels->fma_peak(10000);
-    while ((c->time[thread] = now() - start) < c->seconds);
+    while ((c->time[thread] = 1e-9 * (double)(nn_now() - start)) < c->seconds);
 }
 
 /* flops a second, summed over the threads */

@@ -5,6 +5,8 @@
 #include "kernels.h"
 #include "tuner.h"
 
+enum { NN_TUNERS = 4 };
+
 typedef struct nn_geometry {
     int64_t n_in, n_out;
     int activation;
@@ -34,7 +36,8 @@ struct nn_plan {
     int64_t n_vectors;    /* sum over layers of (n_in + 1) * vectors: the unit in which updates are shared out */
     double flops_forward; /* a row's */
     char *parameters, *transposed;
-    nn_tuner tuner;
+    nn_tuner tuners[NN_TUNERS], *tuner; /* of the latest kinds of steps; that of the steps under way */
+    unsigned next_tuner;
     nn_workspace *training; /* one, or in chunk mode one for each thread */
     int n_training;
     char *parts; /* chunk mode: partial gradients, parameter-shaped, one after the other */
@@ -58,6 +61,7 @@ nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t row
 nn_transpose nn_transpose_of(const nn_plan *p, int l);
 int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row); /* in a parameter-shaped buffer */
 
+enum { UPDATE_ROWS = 64 };                         /* weight rows whose gradient is in cache at a time */
 enum { CHUNK = 256 };                              /* rows; see train.c */
 int nn_is_chunked(const nn_plan *p, int64_t rows); /* whether a step of so many rows goes by chunks */
 

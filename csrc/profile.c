@@ -5,7 +5,7 @@
 
 #include "plan.h"
 
-enum { REPETITIONS = 9, UPDATE_ROWS = 64 };
+enum { REPETITIONS = 9 };
 
 typedef struct profile {
     nn_plan *p;
@@ -22,8 +22,8 @@ static void update_layer(const profile *c, const nn_workspace *w) {
     const nn_outer o = nn_outer_of(p, w, c->layer, c->rows);
     for (int64_t panel = 0; panel < g->panels; panel++) {
         const int64_t width = nn_panel_width(p, g->n_out, panel);
-        for (int64_t k0 = 0; k0 <= g->n_in; k0 += UPDATE_ROWS) {
-            const int64_t k1 = k0 + UPDATE_ROWS > g->n_in ? g->n_in + 1 : k0 + UPDATE_ROWS;
+        for (int64_t k0 = 0; k0 < g->n_in; k0 += UPDATE_ROWS) {
+            const int64_t k1 = k0 + UPDATE_ROWS >= g->n_in ? g->n_in + 1 : k0 + UPDATE_ROWS;
             const int64_t at = nn_weight_offset(p, c->layer, panel, k0) * p->size;
             p->kernels->outer(&o, panel, k0, k1, c->gradient);
             p->kernels->update(&u, (k1 - k0) * width, c->gradient, c->scratch[0] + at, c->scratch[1] + at,

@@ -64,7 +64,7 @@ static void after_fork_in_child(void) {
 
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
-void nn_barrier(nn_team *team) {
+static void meet(nn_team *team, int counts) {
     const int n = team->n;
     if (n == 1) return;
     const unsigned generation = atomic_load_explicit(&team->generation, memory_order_acquire);
@@ -78,10 +78,13 @@ void nn_barrier(nn_team *team) {
             pause_briefly();
         else
             sched_yield();
-        if (spin == SPINS) atomic_fetch_add(&team->late, 1);
+        if (spin == SPINS && counts) atomic_fetch_add(&team->late, 1);
         spin += spin <= SPINS; /* stops there: a wait may be long */
     }
 }
+
+void nn_barrier(nn_team *team) { meet(team, 1); }
+void nn_barrier_patient(nn_team *team) { meet(team, 0); }
 
 int64_t nn_now(void) {
     struct timespec t;
@@ -113,7 +116,8 @@ static void leave_core(int crowded, int thread) {
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
     int others = CPU_COUNT(&allowed) - (CPU_ISSET(crowded, &allowed) ? 1 : 0);
     if (others < 1) return;
-    for (int cpu = 0, skip = (thread - 1) % others; cpu < CPU_SETSIZE; cpu++) {
+    for (int i = 1, skip = (thread - 1) % others; i < CPU_SETSIZE; i++) { /* the next ones, and round */
+        const int cpu = (crowded + i) % CPU_SETSIZE;
         if (cpu == crowded || !CPU_ISSET(cpu, &allowed) || skip-- > 0) continue;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);

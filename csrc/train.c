@@ -21,7 +21,6 @@
 
 enum {
     BLOCK = 168,           /* rows that go through the layers together */
-    UPDATE_ROWS = 64,      /* weight rows whose gradient is in cache at a time */
     MOST_PANEL_BYTES = 128 /* of a row of a panel */
 };
 
@@ -293,7 +292,7 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
     const nn_plan *p = c->p;
     failure *mine =
         &c->failures[thread]; /* not written but where something fails: other threads read it in each step */
-    if (thread == 0) nn_watch_team(team, c->flops);
+    if (thread == 0 && !c->job->exact_threads) nn_watch_team(team, c->flops);
     if (c->chunked) {
         const int64_t chunks = nn_ceil_div(b->rows, CHUNK);
         for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
@@ -323,11 +322,13 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
         const uint64_t stream = job->first_epoch + (uint64_t)epoch;
         if (shuffled && (within == 0 || step == c->start)) {
             if (thread == 0 && !(job->order_valid && job->order_epoch == stream)) {
+                const int64_t began = nn_now();
                 nn_permutation(job->seed, stream, (uint32_t)job->n, job->order, job->scratch);
+                job->shuffle_ns += nn_now() - began;
                 job->order_epoch = stream;
                 job->order_valid = 1;
             }
-            nn_barrier(team);
+            nn_barrier_patient(team);
         }
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
         const batch b = {first, rows, shuffled ? job->order : NULL, 1.0 / (double)rows};
@@ -415,18 +416,18 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
     const int forced = nn_forced_threads() || job->exact_threads;
     const int tuned = !forced && nn_tune(p, job->batch, job->optimizer, threads);
     while (status == NN_OK && job->steps_done < n_steps) {
-        const int team = tuned    ? nn_tuner_pick(&p->tuner, nn_is_short(c.flops) && nn_contended())
-                         : forced ? threads
-                                  : 1;
-        const int64_t left = n_steps - job->steps_done, steps = tuned ? nn_tuner_steps(&p->tuner) : left;
+        const int team = tuned ? nn_tuner_pick(p->tuner, nn_is_short(c.flops) && nn_contended()) : forced ? threads : 1;
+        const int64_t left = n_steps - job->steps_done, steps = tuned ? nn_tuner_steps(p->tuner) : left;
         c.start = job->steps_done;
         c.stop = c.start + (steps < left ? steps : left);
         const int64_t began = nn_now();
+        job->shuffle_ns = 0;
         job->threads = nn_parallel(team, run_task, &c);
         if (job->steps_done < c.stop)
             status = worst(&c, job->threads).status;
         else if (tuned)
-            nn_tuner_took(&p->tuner, (double)(nn_now() - began) / (double)(c.stop - c.start), c.stop - c.start);
+            nn_tuner_took(p->tuner, (double)(nn_now() - began - job->shuffle_ns) / (double)(c.stop - c.start),
+                          c.stop - c.start);
     }
     job->updates += job->steps_done;
     return status;

@@ -40,11 +40,16 @@ def columns_around(width: int) -> list[int]:
     """Return numbers of columns that end before, at and after a vector and a panel, and some odd ones."""
     edges = {
         1,
+        2,
+        3,
+        4,
         width - 1,
         width,
         width + 1,
         2 * width - 1,
         2 * width,
+        2 * width + 2,
+        2 * width + 4,
         2 * width + 1,
         3 * width,
         3 * width + 1,

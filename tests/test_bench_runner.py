@@ -126,7 +126,10 @@ def test_the_environment_of_a_process():
     shell = {"HOME": "/h", "OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "512", "OMP_NUM_THREADS": "7"}
     path = {"HOME": "/h", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    assert runner.environment(NUMPY, "avx2", shell) == {**path, **one}
+    assert runner.environment(NUMPY, None, shell) == {**path, **one}
+    held = runner.environment(NUMPY, "avx2", shell)
+    assert held.pop("OPENBLAS_CORETYPE") == "Haswell" and "AVX2" in held.pop("XLA_FLAGS")
+    assert "OPENBLAS_L2_SIZE" not in held and "NNCORE_ISA" not in held
     for own in (Job("training", "nncore", ("xor",), "float32", 0), Job("peak", "peak", ("peak",), "float32", 2)):
         assert runner.environment(own, "avx2", shell) == {**path, "OMP_NUM_THREADS": "7", "NNCORE_ISA": "avx2"}
         assert "NNCORE_ISA" not in runner.environment(own, None, shell)

@@ -305,3 +305,42 @@ def test_any_number_of_threads_may_be_allowed():
         make().fit(X, y, epochs=1, batch_size=batch, threads=2**40)
     with pytest.raises(ValueError, match="1 to 255"), testing.force_threads(300):
         pass
+
+
+def test_exactly_so_many_threads_run_where_that_is_asked_for():
+    make, X, y, _ = problem("tiles", "float32")
+    net = make()
+    optimizer = nn.SGD(0.1)
+    slots = net._engine.new_slots(0)
+    _core.force_threads(0)
+    for threads in (1, 2, 3):
+        job = net._engine.job(
+            X, y.astype(np.int32), loss="cross_entropy", batch_size=32, shuffle=True, seed=0, first_epoch=0,
+            optimizer=optimizer, slots=slots, record=False, threads=threads, exact=True,
+        )  # fmt: skip
+        net._engine.run(job, 0, 3)
+        assert job.threads == threads
+
+
+@pytest.mark.parametrize("shape", ["tiles", "chunks"])
+def test_the_mean_loss_of_an_epoch_does_not_depend_on_how_its_steps_are_called(shape):
+    make, X, y, batch = problem(shape, "float64")
+    targets = y.astype(np.int32) if y.ndim == 1 else y
+    found = []
+    for cuts in ([100], [1, 100], [2, 1, 1, 100]):
+        net, optimizer = make(), nn.SGD(0.01)
+        job = net._engine.job(
+            X, targets, loss=net._default_loss.name, batch_size=batch, shuffle=True, seed=0, first_epoch=0,
+            optimizer=optimizer, slots=net._engine.new_slots(0), record=False, threads=None,
+        )  # fmt: skip
+        for _ in range(2):  # epochs
+            first, end = (0, job.steps_per_epoch) if optimizer.steps == 0 else (job.steps_per_epoch,) * 2
+            end += first if first else 0
+            for n in cuts:
+                n = min(n, end - first)
+                net._engine.run(job, first, n)
+                first += n
+        found.append(job.mean_loss)
+    assert found[0] == found[1] == found[2]
+    history = make().fit(X, y, optimizer=nn.SGD(0.01), epochs=2, batch_size=batch, seed=0)
+    assert history.history["loss"][1] == found[0]

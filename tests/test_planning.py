@@ -7,6 +7,7 @@ import pytest
 from conftest import HAS_CORE
 
 import nncore as nn
+from nncore import engines
 
 native = pytest.mark.skipif(not HAS_CORE, reason="nncore._core cannot be imported")
 
@@ -84,3 +85,23 @@ def test_the_numpy_backend_has_its_steps_measured():
 def test_bad_arguments(arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
         nn.MLP([3, 2]).plan(**arguments)
+
+
+@native
+def test_fewer_threads_for_a_while_are_no_more_than_that():
+    with nn.threads(1):
+        assert set(nn.MLP([64, 64]).plan(64).measured) == {1}
+    assert max(nn.MLP([64, 64]).plan(64).measured) == engines.core().usable_threads()
+
+
+@native
+def test_large_weights_do_not_get_in_the_way():
+    net = nn.MLP([3, 4, 2], seed=0)
+    net.set_weights([np.full(w.shape, 1e38) for w in net.get_weights()])
+    assert net.plan(4).threads >= 1
+
+
+@native
+def test_a_step_too_small_for_two_begins_with_one():
+    plan = nn.MLP([2, 2]).plan(4)
+    assert plan.begins == 1

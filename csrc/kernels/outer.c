@@ -76,28 +76,23 @@ typedef void (*few_kernel)(const real *a, int64_t a_panel, int64_t k0, const rea
                                           real *dst, int64_t k_left) {                                             \
         few_tile(columns, vectors, a, a_panel, k0, d, rows, dst, k_left);                                          \
     }
-DEFINE_FEW(1, 1)
-DEFINE_FEW(1, 8)
-DEFINE_FEW(2, 1)
-DEFINE_FEW(2, 4)
-DEFINE_FEW(3, 1)
-DEFINE_FEW(3, 2)
-DEFINE_FEW(4, 1)
-DEFINE_FEW(4, 2)
-static const struct {
-    int64_t vectors;
-    few_kernel many, one;
-} few_kernels[] = {{8, few_1_8, few_1_1}, {4, few_2_4, few_2_1}, {2, few_3_2, few_3_1}, {2, few_4_2, few_4_1}};
+#define FOR_FEW(X) X(1, 1) X(1, 2) X(1, 4) X(1, 8) X(2, 1) X(2, 2) X(2, 4) X(3, 1) X(3, 2) X(4, 1) X(4, 2)
+FOR_FEW(DEFINE_FEW)
+static const few_kernel few_kernels[4][4] = {/* by columns and the logarithm of vectors */
+                                             {few_1_1, few_1_2, few_1_4, few_1_8},
+                                             {few_2_1, few_2_2, few_2_4, few_2_4},
+                                             {few_3_1, few_3_2, few_3_2, few_3_2},
+                                             {few_4_1, few_4_2, few_4_2, few_4_2}};
+static const int few_most[4] = {3, 2, 1, 1}; /* so that there are MOST_CHAINS chains at most */
 
 static void few_columns(int64_t columns, const nn_outer *o, const real *d, int64_t k0, int64_t k1, real *dst) {
     const real *a = (const real *)o->a + o->r0 * NR;
-    const int64_t most = few_kernels[columns - 1].vectors;
     for (int64_t k = k0; k < k1;) {
-        const int64_t vectors = (k1 - k + W - 1) / W >= most ? most : 1;
-        (vectors == 1 ? few_kernels[columns - 1].one : few_kernels[columns - 1].many)(a, o->a_rows * NR, k, d,
-                                                                                      o->r1 - o->r0, dst, k1 - k);
-        k += vectors * W;
-        dst += vectors * W * W;
+        int level = few_most[columns - 1];
+        while (level && ((int64_t)1 << level) > (k1 - k + W - 1) / W) level--;
+        few_kernels[columns - 1][level](a, o->a_rows * NR, k, d, o->r1 - o->r0, dst, k1 - k);
+        k += (int64_t)W << level;
+        dst += ((int64_t)W << level) * W;
     }
 }
 

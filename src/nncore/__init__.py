@@ -16,7 +16,8 @@ from nncore.engines import get_num_threads, set_num_threads, show_config, thread
 from nncore.errors import ConvergenceWarning, DivergenceError
 from nncore.history import History
 from nncore.layers import Dense
-from nncore.network import MLP, Sequential
+from nncore.mlp import MLP
+from nncore.network import Sequential
 from nncore.neuron import Neuron
 from nncore.optimizers import SGD, Adam
 from nncore.perceptron import Perceptron

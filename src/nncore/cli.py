@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from nncore.network import MLP
+    from nncore.mlp import MLP
 
     Array = np.ndarray[Any, Any]
 
@@ -64,7 +64,7 @@ def train(
     -------
     MLP
     """
-    from nncore.network import MLP
+    from nncore.mlp import MLP
     from nncore.optimizers import Adam
 
     net = MLP(SIZES, output="softmax", seed=seed, backend=backend)
@@ -100,7 +100,7 @@ def seconds_per_epoch(X: Array, y: Array, seed: int, backends: Sequence[str]) ->
     from statistics import median
     from time import perf_counter
 
-    from nncore.network import MLP
+    from nncore.mlp import MLP
     from nncore.optimizers import Adam
 
     times: dict[str, list[float]] = {backend: [] for backend in backends}

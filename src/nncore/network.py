@@ -1,6 +1,7 @@
 """Networks: layers, their weights in an engine, and all that users do with them.
 
-A network is used by one thread at a time: a lock, which the same thread may take again, makes other threads wait.
+What changes a network is done by one thread at a time: a lock, which the same thread may take again, makes others wait.
+Predictions go on beside it, and see the weights as they are between two calls of the engine.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Literal
 
-    from nncore.activations import Activation
-    from nncore.initializers import Initializer
     from nncore.losses import Loss
     from nncore.optimizers import Optimizer
     from nncore.planning import Plan
@@ -174,8 +173,8 @@ class Sequential:
         -------
         nncore.planning.Plan
             Its str is a table: each layer's operations, predicted and measured times and share of the multiply-add
-            peak of a core, then the whole step for each number of threads, and why one is chosen. Measuring takes some
-            tenths of a second, on copies: the network stays as it is.
+            peak of a core, then the whole step for each number of threads, and why one is best. Measured is a network
+            of the same shape with weights of its own, for some tenths of a second or, if steps are long, some dozens.
 
         Raises
         ------
@@ -201,7 +200,7 @@ class Sequential:
         Returns
         -------
         ndarray of shape (n, n_out)
-            A new array.
+            A new array. Where another thread trains the network, the weights are those that it has reached.
 
         Raises
         ------
@@ -475,50 +474,3 @@ class Sequential:
         self.__dict__.update(state)
         self._set_up_engine()
         self._engine.set_weights(weights)
-
-
-class MLP(Sequential):
-    """A multi-layer perceptron: dense layers, one activation for the hidden ones and one for the output.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Number of inputs, of each hidden layer's units, and of outputs: at least two numbers.
-    activation : str or Activation, default "relu"
-        For the hidden layers.
-    output : str or Activation, default "identity"
-        For the last layer.
-    initializer : str or callable, default "auto"
-        Initial weights of every layer; see `Dense`.
-    dtype, seed, backend
-        As for `Sequential`.
-
-    Examples
-    --------
-    >>> net = MLP([64, 32, 10], activation="relu", output="softmax", seed=0)
-    >>> net.n_parameters
-    2410
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str | Activation = "relu",
-        output: str | Activation = "identity",
-        *,
-        initializer: str | Initializer = "auto",
-        dtype: str = "float32",
-        seed: int = 0,
-        backend: str | None = None,
-    ) -> None:
-        if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
-            raise TypeError(f"sizes is {sizes!r}; expected a sequence of integers, such as [64, 32, 10]")
-        units = [checks.positive_int(size, f"sizes[{index}]") for index, size in enumerate(sizes)]
-        if len(units) < 2:
-            raise ValueError(f"sizes has {len(units)} numbers; expected at least 2, the inputs and the outputs")
-        chosen = [activation] * (len(units) - 2) + [output]
-        layers = [
-            Dense(n_in, n_out, which, initializer)
-            for n_in, n_out, which in zip(units[:-1], units[1:], chosen, strict=True)
-        ]
-        super().__init__(layers, dtype=dtype, seed=seed, backend=backend)

@@ -105,11 +105,13 @@ class NumpyEngine:
 
     def set_weights(self, arrays: Sequence[Array]) -> None:
         """Copy ``[W0, b0, W1, b1, ...]`` in; W is (n_in, n_out)."""
-        self._load(self._flat, arrays)
+        with self._lock:
+            self._load(self._flat, arrays)
 
     def get_weights(self) -> list[Array]:
         """Return copies ``[W0, b0, W1, b1, ...]``."""
-        return self._arrays(self._flat)
+        with self._lock:
+            return self._arrays(self._flat)
 
     def finite(self, slots: NumpySlots | None = None) -> bool:
         """Say whether every weight and bias is finite, and all that the optimizer keeps."""
@@ -131,8 +133,9 @@ class NumpyEngine:
     def restore(self, snapshot: tuple[Array, ...], slots: NumpySlots | None) -> None:
         """Bring weights and slots back to what `snapshot` saw."""
         live = (self._flat,) if slots is None else (self._flat, slots.flat)
-        for array, saved in zip(live, snapshot, strict=True):
-            np.copyto(array, saved)
+        with self._lock:
+            for array, saved in zip(live, snapshot, strict=True):
+                np.copyto(array, saved)
 
     # ------------------------------------------------------------------------------------------------ forward
 

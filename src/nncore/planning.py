@@ -1,4 +1,4 @@
-"""What a training step costs: operations, the cost model's times and measured ones, and how many threads that makes.
+"""What a training step costs: operations, the cost model's times and measured ones, and the best number of threads.
 
 The cost model is the core's (``csrc/cost.c``): it says where training begins; while training, the core measures its own
 steps and takes the number of threads that is fastest. Here both are made visible. Weights and optimizers stay as they
@@ -58,7 +58,9 @@ class Plan:
         Seconds of a whole step by number of threads. The NumPy backend has one entry in `measured`, under the number
         that NumPy's BLAS library chose itself, written as 0.
     threads : int
-        The number with the shortest measured step: what training settles on.
+        The number with the shortest measured step. Training begins with what the model expects to be best, `begins`,
+        and finds this by the same kind of measurement.
+    begins : int
     reason : str
         Why.
     """
@@ -70,6 +72,7 @@ class Plan:
         peak: float | None,
         predicted: dict[int, float],
         measured: dict[int, float],
+        begins: int,
         reason: str,
     ) -> None:
         self.batch_size = batch_size
@@ -79,6 +82,7 @@ class Plan:
         self.predicted = predicted
         self.measured = measured
         self.threads = min(measured, key=measured.__getitem__)
+        self.begins = begins
         self.reason = reason
 
     def __str__(self) -> str:
@@ -104,14 +108,22 @@ def plan(network: Sequential, batch_size: int, optimizer: str | Optimizer, threa
     engine = engines.make(
         [(*shape[:2], shape[2].name, shape[2].alpha) for shape in shapes], network.dtype, network.backend
     )
-    engine.set_weights(network.get_weights())
+    rng = np.random.default_rng(0)  # weights of its own: the user's might overflow on made-up data
+    engine.set_weights(
+        [
+            array
+            for n_in, n_out, _ in shapes
+            for array in (rng.uniform(-1, 1, (n_in, n_out)) / np.sqrt(n_in), np.zeros(n_out))
+        ]
+    )
     if network.backend == "numpy":
         layers = [LayerCost(*shape[:2], shape[2].name, f, None, None) for shape, f in zip(shapes, flops, strict=True)]
         measured = _steps(network, engine, like, batch_size, [0])
-        return Plan(batch_size, layers, None, {}, measured, "NumPy's BLAS library chooses its threads itself.")
+        return Plan(batch_size, layers, None, {}, measured, 0, "NumPy's BLAS library chooses its threads itself.")
     core = engines.core()
     machine = core.machine(network.dtype.name)
-    most = min(engines.get_num_threads() if threads is None else threads, int(machine["threads"]), batch_size)
+    usable = core.usable_threads()
+    most = min(usable if threads is None else threads, usable, batch_size)
     counts = sorted({*(2**k for k in range(most.bit_length()) if 2**k <= most), most})
     predicted = {n: engine.predicted_ns(batch_size, like, n)[0] * 1e-9 for n in counts}
     estimates, found = engine.predicted_ns(batch_size, like, 1)[1], engine.measured_ns(batch_size, like)
@@ -120,9 +132,9 @@ def plan(network: Sequential, batch_size: int, optimizer: str | Optimizer, threa
         for shape, f, estimate, times in zip(shapes, flops, estimates, found, strict=True)
     ]
     measured = _steps(network, engine, like, batch_size, counts)
-    return Plan(
-        batch_size, layers, machine["gflops"] * 1e9, predicted, measured, _reason(predicted, measured, machine, most)
-    )
+    begins = engine.first_choice(batch_size, like, most)
+    reason = _reason(measured, begins, machine, most)
+    return Plan(batch_size, layers, machine["gflops"] * 1e9, predicted, measured, begins, reason)
 
 
 def _seconds(ns: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -169,18 +181,17 @@ def _steps(network: Sequential, engine: Any, optimizer: Optimizer, rows: int, co
     return {n: float(np.median(values)) for n, values in times.items()}
 
 
-def _reason(predicted: dict[int, float], measured: dict[int, float], machine: dict[str, float], most: int) -> str:
+def _reason(measured: dict[int, float], begins: int, machine: dict[str, float], most: int) -> str:
     best = min(measured, key=measured.__getitem__)
     if most == 1:
         return "1 thread: there is one core, one row, or no more is allowed."
-    expected = min(predicted, key=predicted.__getitem__)
     others = ", ".join(f"{_time(value)} with {n}" for n, value in measured.items() if n != best)
     text = f"{best} thread{'s' if best > 1 else ''}: measured {_time(measured[best])} a step, against {others}."
-    if expected != best:
-        text += f" The model expected {expected}; training begins there, and moves as it measures its own steps."
+    if begins != best:
+        text += f" Training begins with {begins}, as the model expects, and moves as it measures its own steps."
     return text + (
         f" Each further thread waits at two barriers a step ({_time(1e-9 * machine['barrier_ns'])} each here) and "
-        f"reads what others wrote ({machine['line_ns']:.2g} ns for 64 bytes)."
+        f"takes over what others wrote ({machine['line_ns']:.2g} ns for 64 bytes)."
     )
 
 
@@ -230,4 +241,4 @@ def _step_table(found: Plan) -> list[str]:
         predicted = _time(found.predicted[n]) if n in found.predicted else ""
         name = f"{n or 'BLAS'}{' *' if n == found.threads else '  '}"
         rows.append((name, _time(seconds), predicted, f"{found.flops / seconds / 1e9:.3g}", share))
-    return ["The whole step (shuffle, gather, loss and barriers included):", *_aligned(rows)]
+    return ["The whole step (gather, loss and barriers included):", *_aligned(rows)]

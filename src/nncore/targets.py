@@ -100,6 +100,7 @@ def _classes(y: Array, name: str, n_classes: int) -> Array:
     elif (
         labels.dtype.kind == "i"
         and labels.dtype.isnative
+        and n_classes <= np.iinfo(labels.dtype).max
         and labels.view(f"u{labels.itemsize}").max() < n_classes  # a number below 0 is among the largest unsigned ones
     ):
         return labels.astype(np.int32)

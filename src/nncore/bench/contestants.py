@@ -52,7 +52,7 @@ CONTESTANTS = {
     "numpy": Contestant(baseline.training, "numpy", tries_threads=True, predicts=True),
     "torch": Contestant(peers.torch_training, "torch", tries_threads=True, predicts=True),
     "jax": Contestant(peers.jax_training, "jax"),
-    "sklearn": Contestant(peers.sklearn_training, "sklearn"),
+    "sklearn": Contestant(peers.sklearn_training, "sklearn", tries_threads=True),
     "backend=numpy": Contestant(partial(nncore_training, backend="numpy"), "nncore", tries_threads=True, own=True),
 }
 

@@ -21,6 +21,23 @@ from nncore.bench.contestants import CONTESTANTS
 
 # A user's NumPy chooses its own kernels; some shells force others.
 _STRIPPED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# With --isa the peers are held to the same instruction set, by the switches that they have.
+_PEERS_ISA = {
+    "avx2": {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    },
+    "baseline": {
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2",
+    },
+}
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # A process may take this long to start and for its longest epochs, and 20 times the timing asked for. Threads that spin
@@ -58,7 +75,8 @@ def environment(job: Job, isa: str | None, shell: Mapping[str, str]) -> dict[str
     job : Job
         What it will do.
     isa : str, optional
-        Instruction set for nncore; None leaves the choice as it is in this process.
+        Instruction set for nncore, and for the peers as far as they have a switch; None leaves all as it is in this
+        process.
     shell : mapping of str to str
         The variables of this process.
 
@@ -73,6 +91,8 @@ def environment(job: Job, isa: str | None, shell: Mapping[str, str]) -> dict[str
         chosen |= {key: str(job.threads) for key in _THREADS}
     if isa is not None and _own(job):
         chosen["NNCORE_ISA"] = isa
+    elif isa is not None:
+        chosen |= _PEERS_ISA.get(isa, {})
     return chosen
 
 

@@ -1,0 +1,346 @@
+# _engine.pxi: the weights of a network in the core and all that is computed with them. Included by _core.pyx.
+
+cdef class NativeEngine:
+    """Weights of a dense network in the C core, and all that is computed with them.
+
+    Parameters
+    ----------
+    layers : list of (n_in, n_out, activation, alpha)
+        One tuple for each layer; `activation` is a name and `alpha` the slope of leaky_relu (0.0 elsewhere).
+    dtype : {"float32", "float64"}
+        Type of the weights and of all arithmetic.
+    """
+
+    cdef nn_plan *plan
+    cdef nn_gate gate  # for the plan's buffers: another thread waits its turn
+    cdef object row, copy_row  # an output row of the engine's own, for predictions of one row
+    cdef Py_buffer view_row
+    cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
+    cdef char code
+    cdef int n_layers
+    cdef readonly object dtype, shapes
+    cdef readonly int64_t n_in, n_out, n_parameters
+
+    def __cinit__(self, layers, str dtype):
+        self.dtype = np.dtype(dtype)
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float64'")
+        self.code = b"f" if dtype == "float32" else b"d"
+        self.shapes = [(n_in, n_out) for n_in, n_out, _, _ in layers]
+        self.n_layers = len(self.shapes)
+        if self.n_layers == 0:
+            raise ValueError("layers is empty; expected at least one")
+        cdef nn_layer *described = <nn_layer *>calloc(self.n_layers, sizeof(nn_layer))
+        cdef nn_status status = NN_OK
+        cdef double bytes_needed = 0
+        if described == NULL:
+            raise MemoryError()
+        try:
+            for i, (n_in, n_out, activation, alpha) in enumerate(layers):
+                described[i].n_in = n_in
+                described[i].n_out = n_out
+                described[i].activation = _ACTIVATIONS[activation]
+                described[i].alpha = alpha
+                if i and n_in != self.shapes[i - 1][1]:
+                    raise ValueError(f"layer {i} takes {n_in} inputs; the layer before has {self.shapes[i - 1][1]} outputs")
+            self.plan = nn_plan_new(
+                NN_F32 if dtype == "float32" else NN_F64, self.n_layers, described, &status, &bytes_needed
+            )
+        finally:
+            free(described)
+        if self.plan == NULL:
+            _refuse(status, bytes_needed, NULL, 0)
+        self.n_in = self.shapes[0][0]
+        self.n_out = self.shapes[self.n_layers - 1][1]
+        self.n_parameters = sum((n_in + 1) * n_out for n_in, n_out in self.shapes)
+        row = _empty((1, self.n_out), self.dtype)
+        PyObject_GetBuffer(row, &self.view_row, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        self.row = row
+        self.copy_row = row.copy
+
+    def __dealloc__(self):
+        if self.row is not None:
+            PyBuffer_Release(&self.view_row)
+        nn_plan_free(self.plan)
+
+    cdef void enter(self) noexcept:
+        if not nn_gate_try(&self.gate):
+            with nogil:
+                nn_gate_wait(&self.gate)
+
+    cdef void leave(self) noexcept:
+        nn_gate_leave(&self.gate)
+
+    # ------------------------------------------------------------------------------------------------- buffers
+
+    cdef size_t buffer_bytes(self):
+        return <size_t>nn_plan_padded(self.plan) * <size_t>nn_plan_element_size(self.plan)
+
+    cdef int view_inputs(self, X, Py_buffer *view) except -1:
+        if type(X) is not _ndarray:  # a masked array, for one, would come through as plain numbers
+            raise TypeError(f"X must be a C-contiguous array of {self.dtype}")
+        try:
+            PyObject_GetBuffer(X, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        except BufferError:
+            raise ValueError(f"X must be a C-contiguous array of {self.dtype}") from None
+        if view.ndim != 2 or view.format == NULL or view.format[0] != self.code or view.format[1] != 0:
+            PyBuffer_Release(view)
+            raise TypeError(f"X must be a C-contiguous 2-D array of {self.dtype}")
+        if view.shape[1] != self.n_in or view.shape[0] == 0:
+            n, columns = view.shape[0], view.shape[1]
+            PyBuffer_Release(view)
+            raise ValueError(f"X has shape ({n}, {columns}); this network takes (n, {self.n_in}) with n > 0")
+        return 0
+
+    cdef int view_targets(self, y, int64_t n, Py_buffer *view) except -1:
+        cdef bint fits
+        try:
+            PyObject_GetBuffer(y, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        except BufferError:
+            raise ValueError("y must be a C-contiguous array") from None
+        fits = view.format != NULL and view.format[1] == 0 and view.ndim > 0 and view.shape[0] == n
+        if view.ndim == 1:
+            fits = fits and view.format[0] in b"il" and view.itemsize == 4
+        else:
+            fits = fits and view.ndim == 2 and view.format[0] == self.code and view.shape[1] == self.n_out
+        if not fits:
+            PyBuffer_Release(view)
+            raise ValueError(f"y must be {n} class labels of int32, or a {self.dtype} array of shape ({n}, {self.n_out})")
+        if view.ndim == 1:
+            self.check_labels(<const int32_t *>view.buf, n, view)
+        return 0
+
+    cdef int check_labels(self, const int32_t *labels, int64_t n, Py_buffer *view) except -1:
+        cdef int64_t i
+        cdef bint outside = False
+        with nogil:
+            for i in range(n):
+                outside |= (labels[i] < 0) | (labels[i] >= self.n_out)
+        if outside:
+            PyBuffer_Release(view)
+            raise ValueError(f"y has a label outside 0 to {self.n_out - 1}")
+        return 0
+
+    cdef int pack(self, arrays, void *buffer) except -1:
+        cdef Py_buffer w, b
+        arrays = list(arrays)
+        if len(arrays) != 2 * self.n_layers:
+            raise ValueError(f"{len(arrays)} arrays were given; expected {2 * self.n_layers}")
+        for layer, (n_in, n_out) in enumerate(self.shapes):
+            weight = np.ascontiguousarray(arrays[2 * layer], self.dtype)
+            bias = np.ascontiguousarray(arrays[2 * layer + 1], self.dtype)
+            if weight.shape != (n_in, n_out) or bias.shape != (n_out,):
+                raise ValueError(f"layer {layer} takes shapes {(n_in, n_out)} and {(n_out,)}")
+            PyObject_GetBuffer(weight, &w, PyBUF_C_CONTIGUOUS)
+            PyObject_GetBuffer(bias, &b, PyBUF_C_CONTIGUOUS)
+            nn_pack(self.plan, layer, w.buf, b.buf, buffer)
+            PyBuffer_Release(&b)
+            PyBuffer_Release(&w)
+        return 0
+
+    cdef list unpack(self, const void *buffer):
+        cdef Py_buffer w, b
+        arrays = []
+        for layer, (n_in, n_out) in enumerate(self.shapes):
+            weight, bias = _empty((n_in, n_out), self.dtype), _empty(n_out, self.dtype)
+            PyObject_GetBuffer(weight, &w, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+            PyObject_GetBuffer(bias, &b, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+            nn_unpack(self.plan, layer, buffer, w.buf, b.buf)
+            PyBuffer_Release(&b)
+            PyBuffer_Release(&w)
+            arrays += [weight, bias]
+        return arrays
+
+    # ------------------------------------------------------------------------------------------------- weights
+
+    def set_weights(self, arrays):
+        """Copy in ``[W0, b0, W1, b1, ...]``."""
+        # No Python object is made behind the gate: a finaliser that then ran might want to predict.
+        cdef _Buffer taken = _Buffer(self.buffer_bytes())
+        self.pack(arrays, taken.data)
+        self.enter()
+        memcpy(nn_plan_parameters(self.plan), taken.data, self.buffer_bytes())
+        nn_plan_refresh(self.plan)
+        self.leave()
+
+    def get_weights(self):
+        """Return copies ``[W0, b0, W1, b1, ...]``."""
+        cdef _Buffer taken = _Buffer(self.buffer_bytes())
+        self.enter()
+        memcpy(taken.data, nn_plan_parameters(self.plan), self.buffer_bytes())
+        self.leave()
+        return self.unpack(taken.data)
+
+    def finite(self, NativeSlots slots=None):
+        """Say whether every weight and bias is finite, and all that the optimizer keeps."""
+        if not nn_plan_finite(self.plan, nn_plan_parameters(self.plan)):
+            return False
+        return slots is None or all(nn_plan_finite(self.plan, (<_Buffer>b).data) for b in slots.buffers)
+
+    def new_slots(self, int n):
+        """Return `n` zeroed copies of the parameters' shapes: an optimizer's memory."""
+        return NativeSlots(self, n)
+
+    def snapshot(self, NativeSlots slots, into=None):
+        """Copy weights and slots aside, into an earlier snapshot's memory where one is given."""
+        cdef Py_ssize_t i, n = 1 + (0 if slots is None else len(slots.buffers))
+        if into is None:
+            into = self.spare if self.spare is not None and len(self.spare) >= n else None
+        self.spare = saved = [_Buffer(self.buffer_bytes()) for _ in range(n)] if into is None else into
+        memcpy((<_Buffer>saved[0]).data, nn_plan_parameters(self.plan), self.buffer_bytes())
+        for i in range(1, n):
+            memcpy((<_Buffer>saved[i]).data, (<_Buffer>slots.buffers[i - 1]).data, self.buffer_bytes())
+        return saved
+
+    def restore(self, list saved, NativeSlots slots):
+        """Bring weights and slots back to what the snapshot saw."""
+        buffers = [] if slots is None else slots.buffers
+        if len(saved) <= len(buffers):
+            raise ValueError(f"the snapshot holds {len(saved)} buffers; expected {len(buffers) + 1}")
+        self.enter()
+        memcpy(nn_plan_parameters(self.plan), (<_Buffer>saved[0]).data, self.buffer_bytes())
+        for i, buffer in enumerate(buffers):
+            memcpy((<_Buffer>buffer).data, (<_Buffer>saved[i + 1]).data, self.buffer_bytes())
+        nn_plan_refresh(self.plan)
+        self.leave()
+
+    # ------------------------------------------------------------------------------------------------- forward
+
+    cdef nn_status predict_into(self, const Py_buffer *x, int n_layers, void *out, double *bytes_needed) noexcept:
+        """Fill `out`. The GIL is kept for what takes some us: to let it go again and again for a moment would keep other
+        threads from ever getting it, as each time they wake up too late."""
+        cdef nn_status status
+        self.enter()
+        if 2.0 * self.n_parameters * x.shape[0] < 2e6:
+            status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out, 0, bytes_needed)
+        else:
+            with nogil:
+                status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out, 0, bytes_needed)
+        self.leave()
+        return status
+
+    cdef object outputs(self, const Py_buffer *x, int n_layers):
+        cdef Py_buffer out
+        cdef double bytes_needed = 0
+        cdef nn_status status
+        result = _empty((x.shape[0], self.n_out if n_layers == self.n_layers else self.shapes[n_layers - 1][1]), self.dtype)
+        PyObject_GetBuffer(result, &out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        status = self.predict_into(x, n_layers, out.buf, &bytes_needed)
+        PyBuffer_Release(&out)
+        if status != NN_OK:
+            _refuse(status, bytes_needed, NULL, 0)
+        return result
+
+    cdef object one_row(self, const Py_buffer *x):
+        """What `outputs` gives for a single row: a copy costs less than a new array and the way to its address."""
+        cdef double bytes_needed = 0
+        cdef nn_status status
+        self.enter()
+        status = nn_predict(self.plan, x.buf, 1, self.n_layers, self.view_row.buf, 1, &bytes_needed)
+        try:
+            if status != NN_OK:
+                _refuse(status, bytes_needed, NULL, 0)
+            return self.copy_row()
+        finally:
+            self.leave()
+
+    def predict(self, X):
+        """Return the outputs (n, n_out) for `X` (n, n_in), a C-contiguous array of the engine's dtype."""
+        cdef Py_buffer x
+        self.view_inputs(X, &x)
+        try:
+            if x.shape[0] == 1 and self.n_parameters < 100_000:
+                return self.one_row(&x)
+            return self.outputs(&x, self.n_layers)
+        finally:
+            PyBuffer_Release(&x)
+
+    def forward_layers(self, X):
+        """Return every layer's output, after its activation."""
+        cdef Py_buffer x
+        self.view_inputs(X, &x)
+        try:
+            return [self.outputs(&x, n) for n in range(1, self.n_layers + 1)]
+        finally:
+            PyBuffer_Release(&x)
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    def loss_and_gradients(self, X, y, str loss):
+        """Return the mean loss over the rows and its gradients, in the order of `get_weights`."""
+        cdef NativeJob job = self.job(X, y, loss=loss, batch_size=len(X), shuffle=False, seed=0, first_epoch=0,
+                                      optimizer=None, slots=None, record=False, threads=None)
+        cdef _Buffer gradient = _Buffer(self.buffer_bytes())
+        cdef double bytes_needed = 0, value = 0
+        cdef nn_status status
+        self.enter()
+        with nogil:
+            status = nn_loss_and_gradient(self.plan, &job.c, &value, gradient.data, &bytes_needed)
+        self.leave()
+        if status != NN_OK:
+            _refuse(status, bytes_needed, &job.c, 0)
+        return value, self.unpack(gradient.data)
+
+    def predicted_ns(self, int64_t rows, optimizer, int threads):
+        """Return what the cost model says: ns of a step, and (forward, backward, update) of each layer by one thread."""
+        cdef nn_cost *costs = <nn_cost *>calloc(self.n_layers, sizeof(nn_cost))
+        cdef int code = _optimizer_code(optimizer)
+        cdef double step
+        if costs == NULL:
+            raise MemoryError()
+        with nogil:
+            step = nn_predict_step(self.plan, rows, code, threads, costs)
+        try:
+            return step, [(costs[i].forward, costs[i].backward, costs[i].update) for i in range(self.n_layers)]
+        finally:
+            free(costs)
+
+    def first_choice(self, int64_t rows, optimizer, int most):
+        """Return the number of threads, `most` at most, that training begins with."""
+        cdef int code = _optimizer_code(optimizer), threads
+        self.enter()
+        with nogil:
+            threads = nn_first_choice(self.plan, rows, code, most)
+        self.leave()
+        return threads
+
+    def measured_ns(self, int64_t rows, optimizer):
+        """Return ns of (forward, backward, update) of each layer by one thread; changes no weight."""
+        cdef double ns[3]
+        cdef double bytes_needed = 0
+        cdef nn_status status = NN_OK
+        cdef int layer, code = _optimizer_code(optimizer)
+        layers = []
+        for layer in range(self.n_layers):
+            self.enter()
+            with nogil:
+                status = nn_profile(self.plan, rows, code, layer, ns, &bytes_needed)
+            self.leave()
+            if status != NN_OK:
+                _refuse(status, bytes_needed, NULL, 0)
+            layers.append((ns[0], ns[1], ns[2]))
+        return layers
+
+    def job(self, X, y, **settings):
+        """Describe a training run over the rows of `X`; see `NativeJob`."""
+        return NativeJob(self, X, y, **settings)
+
+    def run(self, NativeJob job, int64_t first_step, int64_t n_steps):
+        """Do the steps `first_step` to ``first_step + n_steps - 1`` of a job, without the GIL."""
+        cdef double bytes_needed = 0
+        cdef nn_status status
+        if job.engine is not self:
+            raise ValueError("job is another engine's")
+        if first_step < 0 or n_steps < 0:
+            raise ValueError(f"first_step is {first_step} and n_steps {n_steps}; expected none below 0")
+        job.rate = job.optimizer.learning_rate
+        job.c.updates = job.optimizer.steps
+        self.enter()
+        with nogil:
+            status = nn_run(self.plan, &job.c, first_step, n_steps, &bytes_needed)
+            nn_gate_leave(&self.gate)
+            if nn_gate_wanted(&self.gate):
+                nn_gate_let_pass(&self.gate)
+        job.optimizer.steps += job.c.steps_done
+        if status != NN_OK:
+            _refuse(status, bytes_needed, &job.c, first_step)
