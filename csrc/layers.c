@@ -104,8 +104,10 @@ void nn_layer_backward(const nn_plan *p, int l, const nn_workspace *w, const nn_
 
 /* ---- statistics of the batch */
 
-static char *parts_of(const nn_plan *p, int l, const nn_workspace *w) {
-    return w->parts + p->layers[l].statistics / 2 * nn_ceil_div(w->rows, STATISTICS_ROWS) * p->size;
+/* Those of the way back lie apart: one thread may be at them while another still joins those of the way there. */
+static char *parts_of(const nn_plan *p, int l, const nn_workspace *w, int backward) {
+    const int64_t before = (p->layers[l].statistics + (backward ? p->n_statistics : 0)) / 2;
+    return w->parts + before * nn_ceil_div(w->rows, STATISTICS_ROWS) * p->size;
 }
 
 void nn_statistics_of_chunks(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int backward,
@@ -115,7 +117,7 @@ void nn_statistics_of_chunks(const nn_plan *p, int l, const nn_workspace *w, con
     for (int64_t chunk = chunk0; chunk < chunk1; chunk++) {
         const int64_t r0 = chunk * STATISTICS_ROWS,
                       r1 = r0 + STATISTICS_ROWS < pass->rows ? r0 + STATISTICS_ROWS : pass->rows;
-        char *part = parts_of(p, l, w) + chunk * 2 * length;
+        char *part = parts_of(p, l, w, backward) + chunk * 2 * length;
         if (backward)
             p->kernels->norm_sums(&a, r0, r1, part);
         else
@@ -128,10 +130,10 @@ void nn_join_statistics(const nn_plan *p, int l, const nn_workspace *w, const nn
     const int64_t length = padded(p, g->n_out);
     char *own = pass->statistics + g->statistics * p->size;
     if (backward)
-        p->kernels->sum_parts(2 * length, nn_ceil_div(pass->rows, STATISTICS_ROWS), 2 * length, parts_of(p, l, w),
+        p->kernels->sum_parts(2 * length, nn_ceil_div(pass->rows, STATISTICS_ROWS), 2 * length, parts_of(p, l, w, 1),
                               own + 2 * length * p->size);
     else
-        p->kernels->merge_moments(g->n_out, pass->rows, STATISTICS_ROWS, parts_of(p, l, w), own, own + length * p->size,
+        p->kernels->merge_moments(g->n_out, pass->rows, STATISTICS_ROWS, parts_of(p, l, w, 0), own, own + length * p->size,
                                   (int)p->vector);
 }
 

@@ -93,6 +93,9 @@ nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_st
         p->n_vectors += (g->k + 1) * g->vectors;
         if (g->kind == NN_DENSE) p->flops_forward += 2.0 * (double)g->n_in * (double)g->n_out;
     }
+    for (int l = 0; l + 1 < n_layers; l++)
+        p->layers[l].idle_bias = p->layers[l].kind == NN_DENSE && p->layers[l].activation == NN_IDENTITY &&
+                                 p->layers[l + 1].kind == NN_BATCH_NORM;
     *bytes_needed = (parameters + transposed) * (double)p->size;
     if (*bytes_needed > MOST_BYTES) goto fail;
     p->parameters = nn_buffer((size_t)p->n_parameters * (size_t)p->size);
@@ -149,7 +152,7 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
         panels += 2 * (double)p->layers[l].panels;
         layer_norms += p->layers[l].kind == NN_LAYER_NORM;
     }
-    const double parts = (double)nn_ceil_div(rows, STATISTICS_ROWS) * (double)p->n_statistics / 2 * (double)p->size;
+    const double parts = (double)nn_ceil_div(rows, STATISTICS_ROWS) * (double)p->n_statistics * (double)p->size;
     const double bytes = (double)rows * ((double)row_bytes * panels + sizeof(double)) + parts +
                          (double)layer_norms * (double)(2 * rows * p->size + ALIGNMENT) + ALIGNMENT;
     *bytes_needed = bytes * n;

@@ -15,6 +15,7 @@
  * the weights are those of the step before.
  */
 #include <math.h>
+#include <string.h>
 
 #include "cost.h"
 #include "layers.h"
@@ -297,6 +298,9 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
         const nn_pass pass = pass_of(c, b, 0, thread);
         nn_norm_gradient(p, layer, &p->training[0], &pass, panel, gradient);
     }
+    /* Worked out it would be rounding errors, which Adam makes as large as any other. */
+    if (g->idle_bias && b->rows > 1 && k1 > g->k)
+        memset(gradient + (k1 - 1 - k0) * width * p->size, 0, (size_t)(width * p->size));
     if (c->gradient) return;
     if (b->factor != 1 || c->job->clip_value > 0) k->clip(b->factor, c->job->clip_value, (k1 - k0) * width, gradient);
     const int64_t weight_rows = g->kind != NN_DENSE ? 0 : k1 > g->k ? g->k - k0 : k1 - k0; /* which decay */

@@ -45,6 +45,7 @@ class NumpyDense:
         self.weight, self.bias = parameters
         self.gradients = gradients
         self.spec = spec
+        self.idle_bias = False
 
     def linear(self, x: Array) -> Array:
         """Return z."""
@@ -66,6 +67,10 @@ class NumpyDense:
         """Return d W^T; dW = x^T d, db = sum of d."""
         np.matmul(self.x.T, d, out=self.gradients[0])
         np.add.reduce(d, axis=0, out=self.gradients[1])
+        if self.idle_bias and len(d) > 1:
+            # A batch normalisation takes any bias away. Worked out, the gradient would be rounding errors, which Adam
+            # makes as large as any other.
+            self.gradients[1][...] = 0
         return d @ self.weight.T if needed else None
 
 
