@@ -133,8 +133,8 @@ void nn_join_statistics(const nn_plan *p, int l, const nn_workspace *w, const nn
         p->kernels->sum_parts(2 * length, nn_ceil_div(pass->rows, STATISTICS_ROWS), 2 * length, parts_of(p, l, w, 1),
                               own + 2 * length * p->size);
     else
-        p->kernels->merge_moments(g->n_out, pass->rows, STATISTICS_ROWS, parts_of(p, l, w, 0), own, own + length * p->size,
-                                  (int)p->vector);
+        p->kernels->merge_moments(g->n_out, pass->rows, STATISTICS_ROWS, parts_of(p, l, w, 0), own,
+                                  own + length * p->size, (int)p->vector);
 }
 
 /* running = (1 - momentum) running + momentum batch, the variance being the unbiased one, as in PyTorch */

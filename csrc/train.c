@@ -176,34 +176,45 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
     backward_rows(c, w, &pass, n - 1, 0, r0, r1);
 }
 
-/* With batch normalisations: their statistics need all rows, so that the threads meet at each, there and back. */
+/* With batch normalisations: their statistics need all rows, so that the threads meet at each, there and back. In between
+ * blocks of rows go through the layers, and give their share of the next statistics while they are in cache. */
 static void rows_by_segments(const run *c, nn_workspace *w, const batch *b, nn_team *team, int thread, int n_threads,
                              failure *f) {
+    enum { CHUNKS = 4 }; /* of statistics in a block */
     const nn_plan *p = c->p;
     const nn_pass pass = pass_of(c, b, 0, thread);
     const int64_t chunks = nn_ceil_div(b->rows, STATISTICS_ROWS);
-    const int64_t chunk0 = chunks * thread / n_threads, chunk1 = chunks * (thread + 1) / n_threads;
-    const int64_t r0 = chunk0 * STATISTICS_ROWS, end = chunk1 * STATISTICS_ROWS, r1 = end < b->rows ? end : b->rows;
-    if (r0 < r1) gather_rows(c, w, b, 0, r0, r1, f);
-    for (int l = 0, next; l < p->n_layers; l = next) {
-        if (p->layers[l].kind == NN_BATCH_NORM) {
-            if (!bad_data(f)) nn_statistics_of_chunks(p, l, w, &pass, 0, chunk0, chunk1);
+    const int64_t first = chunks * thread / n_threads, end = chunks * (thread + 1) / n_threads;
+    for (int from = -1, to; from < p->n_layers; from = to) { /* -1: the inputs */
+        if (from >= 0) {
             nn_barrier(team);
-            nn_join_statistics(p, l, w, &pass, 0);
+            nn_join_statistics(p, from, w, &pass, 0);
         }
-        for (next = l + 1; next < p->n_layers && p->layers[next].kind != NN_BATCH_NORM;) next++;
-        if (r0 < r1 && !bad_data(f)) forward_rows(c, w, &pass, l, next, r0, r1);
+        for (to = from + 1; to < p->n_layers && p->layers[to].kind != NN_BATCH_NORM;) to++;
+        for (int64_t k = first; k < end && !bad_data(f); k += CHUNKS) {
+            const int64_t k1 = k + CHUNKS < end ? k + CHUNKS : end, r0 = k * STATISTICS_ROWS,
+                          r1 = k1 * STATISTICS_ROWS < b->rows ? k1 * STATISTICS_ROWS : b->rows;
+            if (from < 0) gather_rows(c, w, b, 0, r0, r1, f);
+            if (bad_data(f)) break;
+            forward_rows(c, w, &pass, from < 0 ? 0 : from, to, r0, r1);
+            if (to < p->n_layers)
+                nn_statistics_of_chunks(p, to, w, &pass, 0, k, k1);
+            else
+                loss_of_rows(c, w, b, 0, r0, r1, f);
+        }
     }
-    if (r0 < r1 && !bad_data(f)) loss_of_rows(c, w, b, 0, r0, r1, f);
-    for (int l = p->n_layers - 1, next; l >= 0; l = next) {
-        for (next = l; next >= 0 && p->layers[next].kind != NN_BATCH_NORM;) next--;
-        if (r0 < r1 && !bad_data(f)) backward_rows(c, w, &pass, l, next + 1, r0, r1);
-        if (next < 0) break;
-        if (!bad_data(f)) nn_statistics_of_chunks(p, next, w, &pass, 1, chunk0, chunk1);
-        nn_barrier(team);
-        nn_join_statistics(p, next, w, &pass, 1);
-        if (r0 < r1 && !bad_data(f)) backward_rows(c, w, &pass, next, next, r0, r1);
-        next--;
+    for (int from = p->n_layers, to; from >= 0; from = to) { /* n_layers: the loss */
+        if (from < p->n_layers) {
+            nn_barrier(team);
+            nn_join_statistics(p, from, w, &pass, 1);
+        }
+        for (to = from - 1; to >= 0 && p->layers[to].kind != NN_BATCH_NORM;) to--;
+        for (int64_t k = first; k < end && !bad_data(f); k += CHUNKS) {
+            const int64_t k1 = k + CHUNKS < end ? k + CHUNKS : end, r0 = k * STATISTICS_ROWS,
+                          r1 = k1 * STATISTICS_ROWS < b->rows ? k1 * STATISTICS_ROWS : b->rows;
+            backward_rows(c, w, &pass, from < p->n_layers ? from : from - 1, to + 1, r0, r1);
+            if (to >= 0) nn_statistics_of_chunks(p, to, w, &pass, 1, k, k1);
+        }
     }
 }
 
