@@ -59,9 +59,7 @@ def save(network: Sequential, path: str | os.PathLike[str]) -> None:
     header: dict[str, Any] = {
         "format": _FORMAT,
         "dtype": network.dtype.name,
-        "layers": [
-            {"kind": type(layer).__name__, **layer.settings()} for layer in network.layers
-        ],
+        "layers": [{"kind": type(layer).__name__, **layer.settings()} for layer in network.layers],
         "seed": network.seed,
         "epochs_trained": epochs_trained,
     }

@@ -147,7 +147,12 @@ class Sequential:
         """Return a table of the layers: their shapes, activations and numbers of parameters."""
         head = ("layer", "shape", "activation", "parameters")
         body = [
-            (f"{index} {type(layer).__name__}", f"{layer.n_in} -> {layer.n_out}", repr(layer.activation), f"{layer.n_parameters:,}")
+            (
+                f"{index} {type(layer).__name__}",
+                f"{layer.n_in} -> {layer.n_out}",
+                repr(layer.activation),
+                f"{layer.n_parameters:,}",
+            )
             for index, layer in enumerate(self._layers)
         ]
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]

@@ -141,7 +141,9 @@ class NumpyBatchNorm:
         if not self.by_batch:
             return
         momentum = self.spec.momentum
-        for running, batch, factor in zip(self.state, (self.mean, self.variance), (1, n_rows / (n_rows - 1)), strict=True):
+        for running, batch, factor in zip(
+            self.state, (self.mean, self.variance), (1, n_rows / (n_rows - 1)), strict=True
+        ):
             running *= 1 - momentum
             running += momentum * factor * batch
 

@@ -198,9 +198,7 @@ class LayerNorm(_Normalization):
 
     kind = "layer_norm"
 
-    def __init__(
-        self, n: int | None = None, epsilon: float = 1e-5, activation: str | Activation = "identity"
-    ) -> None:
+    def __init__(self, n: int | None = None, epsilon: float = 1e-5, activation: str | Activation = "identity") -> None:
         super().__init__(n, epsilon, activation)
 
     def sized(self, n: int) -> Layer:

@@ -320,7 +320,10 @@ def _scores(
     engine = network._engine
     activation = network.layers[-1].activation
     from_logits = None
-    if isinstance(network.layers[-1], Dense) and (activation.name, loss.name) in (("softmax", "cross_entropy"), ("sigmoid", "bce")):
+    if isinstance(network.layers[-1], Dense) and (activation.name, loss.name) in (
+        ("softmax", "cross_entropy"),
+        ("sigmoid", "bce"),
+    ):
         from_logits = loss.from_logits_rows  # type: ignore[attr-defined]
     weight, bias = engine.get_weights()[-2:] if from_logits is not None else (None, None)
     row_losses = np.empty(len(X))
