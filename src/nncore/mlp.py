@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nncore import checks, initializers
@@ -65,7 +66,7 @@ class MLP(Sequential):
         if norm is not None:
             norm = checks.one_of(norm, "norm", ("batch", "layer"))
         layers: list[Layer] = []
-        for n_in, n_out in zip(units[:-2], units[1:-1], strict=True):
+        for n_in, n_out in pairwise(units[:-1]):
             if norm is None:
                 layers.append(Dense(n_in, n_out, activation, initializer))
             else:

@@ -81,11 +81,12 @@ class NumpyEngine:
     # ------------------------------------------------------------------------------------------------ weights
 
     def _views(self, flat: Array) -> list[list[Array]]:
-        """Cut a flat buffer into each layer's parameters, without a copy: matrices first, then all that never decays."""
-        views = []
+        """Cut a flat buffer into each layer's parameters, without a copy: matrices, then what never decays."""
+        views: list[list[Array]] = []
         at, other_at = 0, self._n_weights
         for shapes in self._shapes:
-            views.append(parts := [])
+            parts: list[Array] = []
+            views.append(parts)
             for shape in shapes:
                 start = at if len(shape) == 2 else other_at
                 parts.append(flat[start : start + prod(shape)].reshape(shape))
@@ -214,9 +215,9 @@ class NumpyEngine:
         row_losses, predictions, delta = head(z, y)
         for index in range(len(inputs) - 1, self._first - 1, -1):  # delta is the gradient by the layer's z
             needed = index > self._first
-            delta = self._layers[index].backward(delta, needed)
-            if needed:
-                delta = delta * self._layers[index - 1].activation.gradient_from_output(inputs[index])
+            below = self._layers[index].backward(delta, needed)
+            if below is not None and needed:
+                delta = below * self._layers[index - 1].activation.gradient_from_output(inputs[index])
         return row_losses, predictions
 
     # ----------------------------------------------------------------------------------------------- training

@@ -1,8 +1,8 @@
 """The NumPy engine's layers: forward and backward of each kind, over views of the engine's flat buffers.
 
-``forward(x, rows)`` returns the layer's outputs; ``rows`` says which rows of which epoch these are while training, and is
-None otherwise. ``backward(d)`` takes the gradient by what the activation gets, fills the views of the parameters'
-gradients and returns the gradient by the layer's inputs, for the same rows; ``needed`` says whether that is wanted.
+``forward(x, rows)`` returns the layer's outputs; ``rows`` says which rows of which epoch these are while training, and
+is None otherwise. ``backward(d, needed)`` takes the gradient by what the activation gets, fills the views of the
+parameters' gradients and returns the gradient by the layer's inputs, where that is needed, for the same rows.
 """
 
 from __future__ import annotations
@@ -88,14 +88,15 @@ class NumpyDropout:
 
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return what is left of x."""
-        self.mask = None
+        self.mask: Array | None = None
         if rows is None or not rows.dropping:
             return x
         n, stream = len(x), rows.epoch | self.index << 40
         words = streams.words(rows.seed, streams.DROPOUT, stream, rows.first * self.stride, n * self.stride)
         kept = words.reshape(n, self.stride)[:, : self.spec.n_out] >= self.threshold
         self.mask = kept * x.dtype.type(1 / (1 - self.spec.rate))
-        return x * self.mask
+        dropped: Array = x * self.mask
+        return dropped
 
     logits = forward
 
@@ -117,7 +118,8 @@ class NumpyBatchNorm:
     def logits(self, x: Array, rows: Rows | None) -> Array:
         """Return gamma xhat + beta."""
         self.by_batch = rows is not None and len(x) > 1
-        self.mean, self.variance = (x.mean(axis=0), x.var(axis=0)) if self.by_batch else self.state
+        self.mean: Array = x.mean(axis=0) if self.by_batch else self.state[0]
+        self.variance: Array = x.var(axis=0) if self.by_batch else self.state[1]
         self.scale = 1 / np.sqrt(self.variance + x.dtype.type(self.spec.epsilon))
         self.xhat = (x - self.mean) * self.scale
         z: Array = self.xhat * self.gamma + self.beta

@@ -108,9 +108,9 @@ class BatchNorm(_Normalization):
     """Normalises each column over the batch: a = f(gamma (x - mean) / sqrt(variance + epsilon) + beta).
 
     While training, mean and (biased) variance are the batch's, and running ones are kept,
-    ``running = (1 - momentum) * running + momentum * batch``, the variance being the unbiased one there. Predictions and
-    evaluations use the running ones; so does a training batch of a single row, which has no variance and leaves them as
-    they are. gamma starts at 1, beta at 0, the running mean at 0 and the running variance at 1.
+    ``running = (1 - momentum) * running + momentum * batch``, the variance being the unbiased one there. Predictions
+    and evaluations use the running ones; so does a training batch of a single row, which has no variance and leaves
+    them as they are. gamma starts at 1, beta at 0, the running mean at 0 and the running variance at 1.
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ from typing import NamedTuple
 class LayerSpec(NamedTuple):
     """One layer. The first four may stand alone, for a dense layer.
 
-    `kind` is "dense", "dropout", "batch_norm" or "layer_norm"; all but dense have as many outputs as inputs. `activation`
-    is a name, `alpha` its slope or other number. `rate` is dropout's probability of a zero; `epsilon` and `momentum` are
-    normalisation's; `l1`, `l2` and `max_norm` are a dense layer's, 0 for none.
+    `kind` is "dense", "dropout", "batch_norm" or "layer_norm"; all but dense have as many outputs as inputs.
+    `activation` is a name, `alpha` its slope or other number. `rate` is dropout's probability of a zero; `epsilon` and
+    `momentum` are normalisation's; `l1`, `l2` and `max_norm` are a dense layer's, 0 for none.
     """
 
     n_in: int

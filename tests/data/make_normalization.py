@@ -11,19 +11,22 @@ import numpy as np
 import torch
 
 torch.set_default_dtype(torch.float64)
+
+
+def weights(net):
+    """Return W0, b0, gamma, beta, W1, b1."""
+    first, norm, _, last = net
+    parts = (first.weight.T, first.bias, norm.weight, norm.bias, last.weight.T, last.bias)
+    return [part.detach().numpy().copy() for part in parts]
+
+
 found = {"torch": np.array(torch.__version__)}
 for name in ("batch", "layer"):
     torch.manual_seed(0)
     norm = torch.nn.BatchNorm1d(6) if name == "batch" else torch.nn.LayerNorm(6)
     net = torch.nn.Sequential(torch.nn.Linear(5, 6), norm, torch.nn.Tanh(), torch.nn.Linear(6, 2))
     X, y = torch.randn(24, 5), torch.randn(24, 2)
-    first, last = net[0], net[3]
-
-    def weights():
-        parts = (first.weight.T, first.bias, norm.weight, norm.bias, last.weight.T, last.bias)
-        return [part.detach().numpy().copy() for part in parts]
-
-    for index, array in enumerate(weights()):
+    for index, array in enumerate(weights(net)):
         found[f"{name}.before.{index}"] = array
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     for start in range(0, 24, 8):
@@ -31,7 +34,7 @@ for name in ("batch", "layer"):
         torch.nn.functional.mse_loss(net(X[start : start + 8]), y[start : start + 8]).backward()
         optimizer.step()
     net.eval()
-    for index, array in enumerate(weights()):
+    for index, array in enumerate(weights(net)):
         found[f"{name}.after.{index}"] = array
     found |= {f"{name}.X": X.numpy(), f"{name}.y": y.numpy(), f"{name}.outputs": net(X).detach().numpy()}
     if name == "batch":
