@@ -137,25 +137,37 @@ double nn_predict_step(const nn_plan *p, int64_t rows_, int optimizer, int threa
                      spared = last > 0 && last <= 0.25 ? 1 - 1.5 * last : 0;
         const double k = (double)g->n_in, n = (double)g->vectors, below = (double)nn_ceil_div(g->n_in, p->vector);
         nn_cost c = {0};
+        if (g->kind != NN_DENSE) { /* a few passes over the rows */
+            c.forward = c.backward = CALL + slot * rows * below * (g->kind == NN_DROPOUT ? 50 : 8);
+            c.update = g->k > 0 ? CALL + slot * below * (rows * 3 + 2 * optimizer_slots(optimizer)) : 0;
+            if (layers) layers[l] = c;
+            through += c.forward + c.backward;
+            updates += c.update;
+            barriers += g->kind == NN_BATCH_NORM ? 2 : 0;
+            crossing += (double)p->size * 2 * rows * (double)g->n_out;
+            continue;
+        }
         c.forward = CALL + slot * rows * n * (k / EFFICIENCY + STORE + activation_slots(p, g->activation));
-        if (l) c.backward = CALL + slot * rows * below * ((double)g->n_out / EFFICIENCY + 2 * STORE);
-        c.update =
-            2 * CALL + slot * (k + 1) * n *
-                           ((1 - spared / n) * rows / EFFICIENCY + optimizer_slots(optimizer) + (l ? TRANSPOSE : 0));
+        if (nn_is_transposed(p, l))
+            c.backward = CALL + slot * rows * below * ((double)g->n_out / EFFICIENCY + 2 * STORE);
+        c.update = 2 * CALL + slot * (k + 1) * n *
+                                  ((1 - spared / n) * rows / EFFICIENCY + optimizer_slots(optimizer) +
+                                   (nn_is_transposed(p, l) ? TRANSPOSE : 0));
         if (layers) layers[l] = c;
         through += c.forward + c.backward;
         updates += c.update;
-        crossing += (double)p->size * ((double)p->vector * n * (k * (l ? 2 : 1) + 2 * rows) + (l ? 0 : k * rows));
+        crossing += (double)p->size *
+                    ((double)p->vector * n * (k * (nn_is_transposed(p, l) ? 2 : 1) + 2 * rows) + (l ? 0 : k * rows));
     }
     const nn_geometry *last = &p->layers[p->n_layers - 1];
     through += slot * rows * (double)last->vectors * LOSS;
     through += CALL + rows * (double)(p->layers[0].n_in * p->size) / BYTES_PER_NS;
     if (threads > 1) {
         const double share = threads > 2 && m.threads > 2 ? (double)(threads - 2) / (double)(m.threads - 2) : 0;
-        barriers = 2 * (m.barrier + share * (m.barrier_all - m.barrier));
+        barriers = (2 + barriers) * (m.barrier + share * (m.barrier_all - m.barrier));
         crossing *= (1 - 1.0 / threads) / threads * m.line / 64;
     } else {
-        crossing = 0;
+        crossing = barriers = 0;
     }
     /* whole rows and whole blocks of weights are shared out: the thread with one more sets the time */
     double most_rows = rows_ > threads ? (double)nn_ceil_div(rows_, threads) : 1;

@@ -87,12 +87,46 @@ typedef struct nn_update {
     double beta1, beta2, epsilon, correction1, correction2; /* Adam: rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
 } nn_update;
 
+typedef struct nn_norm {
+    const void *x; /* the layer's inputs, panels of n columns */
+    int64_t x_rows;
+    void *out; /* forward: outputs; backward: the gradient by the inputs */
+    int64_t out_rows;
+    const void *d; /* backward: the gradient by the outputs before the activation */
+    int64_t d_rows, n;
+    const void *weights;         /* two rows: gamma, beta */
+    const void *mean, *variance; /* batch normalisation: of each column */
+    const void *sums;            /* its backward: over the batch of d xhat, then of d */
+    double share;                /* 1 / (rows of the batch), 0 where mean and variance do not come from it */
+    void *row_stats;             /* layer normalisation: two numbers a row; NULL: not kept */
+    double epsilon;
+    int activation; /* forward: f; backward: f of the layer below, whose outputs are x */
+    double alpha;
+    int width;
+} nn_norm;
+
 typedef struct nn_keys {
     uint64_t seed, stream;
     uint32_t purpose;
     const uint32_t *indices; /* whose keys; NULL: first, first + 1, ... */
     uint64_t first;          /* even */
 } nn_keys;
+
+typedef struct nn_dropout {
+    const void *x; /* panels of n columns */
+    int64_t x_rows;
+    void *out;
+    int64_t out_rows, n;
+    nn_keys keys;          /* seed, stream, purpose */
+    int64_t first, stride; /* row r's words begin at (first + r) * stride */
+    uint32_t threshold;    /* words below it drop their number */
+    double scale;
+    int activation; /* backward: f of the layer below, whose outputs are `outputs`; else identity */
+    double alpha;
+    const void *outputs;
+    int64_t outputs_rows;
+    int width;
+} nn_dropout;
 
 typedef struct nn_kernels {
     const char *isa;

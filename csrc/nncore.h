@@ -53,7 +53,7 @@ int nn_contended(void);                         /* whether a team was given up a
 double nn_peak(nn_dtype dtype, int threads, double seconds);
 
 /* ---- random.c: Philox4x32-10 (Salmon et al., 2011); the counter is (index, stream, purpose) */
-enum { NN_PURPOSE_SHUFFLE = 1 };
+enum { NN_PURPOSE_SHUFFLE = 1, NN_PURPOSE_DROPOUT = 3 };
 /* order[i]: the rows 0..n-1 by ascending Philox key, ties by row. scratch: nn_permutation_scratch(n) bytes. */
 void nn_permutation(uint64_t seed, uint64_t stream, uint32_t n, uint32_t *order, void *scratch);
 size_t nn_permutation_scratch(uint32_t n);
@@ -61,10 +61,17 @@ size_t nn_permutation_scratch(uint32_t n);
 void nn_order_of_keys(const uint64_t *keys, uint32_t n, uint32_t *order, void *scratch);
 
 /* ---- plan.c */
+typedef enum { NN_DENSE, NN_DROPOUT, NN_BATCH_NORM, NN_LAYER_NORM } nn_kind;
+
 typedef struct nn_layer {
+    int kind; /* nn_kind; all but dense have as many outputs as inputs */
     int64_t n_in, n_out;
-    int activation; /* nn_activation */
-    double alpha;   /* leaky_relu's slope below 0 */
+    int activation;           /* nn_activation; identity for dropout */
+    double alpha;             /* leaky_relu's slope below 0 */
+    double rate;              /* dropout: the probability of a zero */
+    double epsilon, momentum; /* normalisation; running = (1 - momentum) running + momentum batch */
+    double l1, l2;            /* dense: l1 sign(w) + l2 w is added to the gradient */
+    double max_norm;          /* dense: the most that a column of weights may measure; 0: no bound */
 } nn_layer;
 
 typedef struct nn_plan nn_plan;
@@ -73,12 +80,16 @@ void nn_plan_free(nn_plan *plan);
 int64_t nn_plan_padded(const nn_plan *plan); /* reals in a parameter-shaped buffer */
 int nn_plan_element_size(const nn_plan *plan);
 void *nn_plan_parameters(nn_plan *plan);
-void *nn_buffer(size_t bytes);     /* 64-byte aligned zeros, or NULL */
-void *nn_buffer_raw(size_t bytes); /* the same with anything in it */
+/* Running means and variances of the batch normalisations: reals, layer after layer, mean before variance. */
+int64_t nn_plan_n_state(const nn_plan *plan);
+void *nn_plan_state(nn_plan *plan);
+int64_t nn_plan_state_offset(const nn_plan *plan, int layer); /* -1: the layer has none */
+void *nn_buffer(size_t bytes);                                /* 64-byte aligned zeros, or NULL */
+void *nn_buffer_raw(size_t bytes);                            /* the same with anything in it */
 void nn_buffer_free(void *buffer);
 int64_t
 nn_allocations(void); /* how many buffers the core has asked for so far: all its memory goes through nn_buffer */
-/* Row-major W (n_in x n_out) and b (n_out) from or into a parameter-shaped buffer. */
+/* Row-major W (n_in x n_out) and b (n_out), or gamma and beta (n_out), from or into a parameter-shaped buffer. */
 void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer);
 void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b);
 void nn_plan_refresh(nn_plan *plan); /* after the parameters were written: renews what is derived from them */
@@ -95,7 +106,8 @@ typedef struct nn_job {
     uint64_t seed, first_epoch;
     int optimizer, nesterov; /* nn_optimizer */
     double momentum, beta1, beta2, epsilon, decay;
-    const double *rates; /* learning rate of each step of the call; n_rates = 1: the same for all */
+    double clip_value, clip_norm; /* bounds of each number and of the length of the whole gradient; 0: none */
+    const double *rates;          /* learning rate of each step of the call; n_rates = 1: the same for all */
     int64_t n_rates;
     void *slots[2];    /* parameter-shaped buffers; NULL where the optimizer has no such slot */
     int64_t updates;   /* updates done before the call; nn_run adds those that it does */

@@ -47,6 +47,8 @@ nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_st
     p->size = p->kernels->element_size;
     p->n_layers = n_layers;
     double parameters = 0, transposed = 0;
+    p->first = -1;
+    p->n_segments = 1;
     for (int l = 0; l < n_layers; l++) {
         nn_geometry *g = &p->layers[l];
         if (layers[l].n_in < 1 || layers[l].n_out < 1 || layers[l].n_in > INT64_MAX / 4 ||
@@ -58,25 +60,48 @@ nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_st
                      wide_in = (double)layers[l].n_in + (double)p->vector;
         *bytes_needed = (parameters + wide_out * ((double)layers[l].n_in + 1)) * (double)p->size;
         if (*bytes_needed > MOST_BYTES || wide_in * wide_out * (double)p->size > MOST_BYTES) goto fail;
-        g->n_in = layers[l].n_in;
-        g->n_out = layers[l].n_out;
-        g->activation = layers[l].activation;
-        g->alpha = layers[l].alpha;
+        const nn_layer *given = &layers[l];
+        g->kind = given->kind;
+        g->n_in = given->n_in;
+        g->n_out = given->n_out;
+        g->activation = given->activation;
+        g->alpha = given->alpha;
+        g->rate = given->rate;
+        g->epsilon = given->epsilon;
+        g->momentum = given->momentum;
+        g->l1 = given->l1;
+        g->l2 = given->l2;
+        g->max_norm = given->max_norm;
+        p->has_max_norm |= g->max_norm > 0;
+        g->k = g->kind == NN_DENSE ? g->n_in : g->kind == NN_DROPOUT ? -1 : 1;
+        if (p->first < 0 && g->k > 0) p->first = l;
+        g->state = g->statistics = -1;
+        if (g->kind == NN_BATCH_NORM) {
+            g->state = p->n_state;
+            p->n_state += 2 * padded(p, g->n_out);
+            g->statistics = p->n_statistics;
+            p->n_statistics += 4 * padded(p, g->n_out);
+            p->n_segments++;
+        }
         g->panels = nn_ceil_div(g->n_out, p->panel);
-        g->vectors = padded(p, g->n_out) / p->vector;
+        g->vectors = g->k < 0 ? 0 : padded(p, g->n_out) / p->vector;
         g->weights = p->n_parameters;
         g->transposed = (int64_t)transposed;
-        p->n_parameters += padded(p, g->n_out) * (g->n_in + 1);
+        p->n_parameters += padded(p, g->n_out) * (g->k + 1);
         parameters = (double)p->n_parameters;
-        if (l) transposed += (double)padded(p, g->n_in) * (double)g->n_out;
-        p->n_vectors += (g->n_in + 1) * g->vectors;
-        p->flops_forward += 2.0 * (double)g->n_in * (double)g->n_out;
+        if (nn_is_transposed(p, l)) transposed += (double)padded(p, g->n_in) * (double)g->n_out;
+        p->n_vectors += (g->k + 1) * g->vectors;
+        if (g->kind == NN_DENSE) p->flops_forward += 2.0 * (double)g->n_in * (double)g->n_out;
     }
+    for (int l = 0; l + 1 < n_layers; l++)
+        p->layers[l].idle_bias = p->layers[l].kind == NN_DENSE && p->layers[l].activation == NN_IDENTITY &&
+                                 p->layers[l + 1].kind == NN_BATCH_NORM;
     *bytes_needed = (parameters + transposed) * (double)p->size;
     if (*bytes_needed > MOST_BYTES) goto fail;
     p->parameters = nn_buffer((size_t)p->n_parameters * (size_t)p->size);
     p->transposed = nn_buffer((size_t)transposed * (size_t)p->size);
-    if (!p->parameters || !p->transposed) goto fail;
+    p->state = nn_buffer((size_t)(p->n_state * p->size));
+    if (!p->parameters || !p->transposed || !p->state) goto fail;
     *status = NN_OK;
     return p;
 fail:
@@ -99,6 +124,9 @@ void nn_plan_free(nn_plan *p) {
     free_workspaces(p);
     nn_buffer_free(p->parts);
     nn_buffer_free(p->predicting);
+    nn_buffer_free(p->state);
+    nn_buffer_free(p->statistics);
+    nn_buffer_free(p->gradients);
     nn_buffer_free(p->parameters);
     nn_buffer_free(p->transposed);
     nn_buffer_free(p->failures);
@@ -119,8 +147,14 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
     const int64_t row_bytes = p->panel * p->size;
     rows = spread(rows, row_bytes);
     double panels = (double)nn_ceil_div(p->layers[0].n_in, p->panel);
-    for (int l = 0; l < p->n_layers; l++) panels += 2 * (double)p->layers[l].panels;
-    const double bytes = (double)rows * ((double)row_bytes * panels + sizeof(double)) + ALIGNMENT;
+    int layer_norms = 0;
+    for (int l = 0; l < p->n_layers; l++) {
+        panels += 2 * (double)p->layers[l].panels;
+        layer_norms += p->layers[l].kind == NN_LAYER_NORM;
+    }
+    const double parts = (double)nn_ceil_div(rows, STATISTICS_ROWS) * (double)p->n_statistics * (double)p->size;
+    const double bytes = (double)rows * ((double)row_bytes * panels + sizeof(double)) + parts +
+                         (double)layer_norms * (double)(2 * rows * p->size + ALIGNMENT) + ALIGNMENT;
     *bytes_needed = bytes * n;
     if (*bytes_needed > MOST_BYTES) return NN_NO_MEMORY;
     p->training = nn_buffer((size_t)n * sizeof *p->training);
@@ -130,13 +164,14 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
         w->rows = rows;
         w->bytes = (size_t)bytes;
         w->memory = nn_buffer(w->bytes);
-        w->act = nn_buffer(2 * ((size_t)p->n_layers + 1) * sizeof *w->act);
+        w->act = nn_buffer(3 * ((size_t)p->n_layers + 1) * sizeof *w->act);
         if (!w->memory || !w->act) {
             p->n_training++;
             free_workspaces(p);
             return NN_NO_MEMORY;
         }
         w->delta = w->act + p->n_layers + 1;
+        w->row_stats = w->delta + p->n_layers + 1;
         char *next = w->memory;
         w->act[0] = next;
         next += nn_ceil_div(p->layers[0].n_in, p->panel) * rows * row_bytes;
@@ -144,6 +179,13 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
             for (int side = 0; side < 2; side++) {
                 (side ? w->delta : w->act)[l + 1] = next;
                 next += p->layers[l].panels * rows * row_bytes;
+            }
+        w->parts = next;
+        next += (int64_t)parts;
+        for (int l = 0; l < p->n_layers; l++)
+            if (p->layers[l].kind == NN_LAYER_NORM) {
+                w->row_stats[l] = next;
+                next += nn_ceil_div(2 * rows * p->size, ALIGNMENT) * ALIGNMENT;
             }
         w->row_loss = (double *)next;
     }
@@ -153,6 +195,12 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
 int64_t nn_plan_padded(const nn_plan *p) { return p->n_parameters; }
 int nn_plan_element_size(const nn_plan *p) { return (int)p->size; }
 void *nn_plan_parameters(nn_plan *p) { return p->parameters; }
+int64_t nn_plan_n_state(const nn_plan *p) { return p->n_state; }
+void *nn_plan_state(nn_plan *p) { return p->state; }
+int64_t nn_plan_state_offset(const nn_plan *p, int l) { return p->layers[l].state; }
+
+/* Whether layer l has a transposed copy: dense, and gradients by its inputs are needed */
+int nn_is_transposed(const nn_plan *p, int l) { return p->layers[l].kind == NN_DENSE && p->first >= 0 && l > p->first; }
 
 enum { PACK, UNPACK };
 
@@ -161,9 +209,9 @@ static void move(const nn_plan *p, int layer, char *w, char *b, char *buffer, in
     for (int64_t panel = 0; panel < g->panels; panel++) {
         const int64_t first = panel * p->panel, width = nn_panel_width(p, g->n_out, panel);
         const int64_t columns = g->n_out - first < width ? g->n_out - first : width;
-        char *rows = buffer + (g->weights + first * (g->n_in + 1)) * p->size;
-        for (int64_t k = 0; k <= g->n_in; k++, rows += width * p->size) {
-            char *outside = k < g->n_in ? w + (k * g->n_out + first) * p->size : b + first * p->size;
+        char *rows = buffer + (g->weights + first * (g->k + 1)) * p->size;
+        for (int64_t k = 0; k <= g->k; k++, rows += width * p->size) {
+            char *outside = k < g->k ? w + (k * g->n_out + first) * p->size : b + first * p->size;
             if (direction == PACK)
                 memcpy(rows, outside, (size_t)(columns * p->size));
             else
@@ -217,11 +265,12 @@ nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t row
 
 int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row) {
     const nn_geometry *g = &p->layers[l];
-    return g->weights + panel * p->panel * (g->n_in + 1) + row * nn_panel_width(p, g->n_out, panel);
+    return g->weights + panel * p->panel * (g->k + 1) + row * nn_panel_width(p, g->n_out, panel);
 }
 
 /* Where few weights give dW too few tiles to feed the threads, and the partial gradients of all chunks stay small */
 int nn_is_chunked(const nn_plan *p, int64_t rows) {
+    if (p->n_segments > 1) return 0;
     const int64_t chunks = nn_ceil_div(rows, CHUNK), most = 256 * 1024; /* elements */
     return chunks > 1 && chunks <= most / p->n_parameters;
 }
@@ -234,6 +283,7 @@ nn_transpose nn_transpose_of(const nn_plan *p, int l) {
 
 void nn_plan_refresh(nn_plan *p) {
     for (int l = 1; l < p->n_layers; l++) {
+        if (!nn_is_transposed(p, l)) continue;
         const nn_transpose t = nn_transpose_of(p, l);
         for (int64_t panel = 0; panel < p->layers[l].panels; panel++) p->kernels->transpose(&t, panel, 0, t.k);
     }

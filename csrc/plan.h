@@ -8,9 +8,14 @@
 enum { NN_TUNERS = 4 };
 
 typedef struct nn_geometry {
+    int kind;
     int64_t n_in, n_out;
+    int64_t k; /* rows of its weights, without the bias: n_in, 1 for gamma and beta, -1 for none */
     int activation;
-    double alpha;
+    double alpha, rate, epsilon, momentum, l1, l2, max_norm;
+    int idle_bias;      /* a batch normalisation follows, which takes any bias away: its gradient is zero */
+    int64_t state;      /* offset of running mean and variance, in elements; -1: none */
+    int64_t statistics; /* offset in a thread's own statistics, and of the parts of a chunk of rows */
     int64_t panels;     /* of the layer's outputs */
     int64_t vectors;    /* vectors in a row of all its weight panels */
     int64_t weights;    /* offset in a parameter-shaped buffer, in elements; row n_in of each panel is the bias */
@@ -24,6 +29,8 @@ typedef struct nn_workspace {
     int64_t rows;
     char **act, **delta;
     double *row_loss;
+    char **row_stats; /* of each layer normalisation: two numbers for each row */
+    char *parts;      /* of the batch normalisations: each chunk of STATISTICS_ROWS rows' share of the statistics */
 } nn_workspace;
 
 struct nn_plan {
@@ -35,6 +42,16 @@ struct nn_plan {
     int64_t n_parameters; /* elements of a parameter-shaped buffer */
     int64_t n_vectors;    /* sum over layers of (n_in + 1) * vectors: the unit in which updates are shared out */
     double flops_forward; /* a row's */
+    int has_max_norm;
+    char *gradients; /* where the length of the whole gradient is wanted: parameter-shaped, then a sum for each block */
+    size_t gradients_bytes;
+    int first;            /* the first layer with weights: gradients by the inputs go no further down */
+    int n_segments;       /* the layers are cut before each batch normalisation, which needs the whole batch */
+    int64_t n_state;      /* elements */
+    char *state;          /* running means and variances */
+    int64_t n_statistics; /* elements of one set of statistics: mean, variance, two sums for each batch normalisation */
+    char *statistics;     /* a set for each thread */
+    size_t statistics_bytes;
     char *parameters, *transposed;
     nn_tuner tuners[NN_TUNERS], *tuner; /* of the latest kinds of steps; that of the steps under way */
     unsigned next_tuner;
@@ -61,8 +78,11 @@ nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t row
 nn_transpose nn_transpose_of(const nn_plan *p, int l);
 int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row); /* in a parameter-shaped buffer */
 
-enum { UPDATE_ROWS = 64 };                         /* weight rows whose gradient is in cache at a time */
-enum { CHUNK = 256 };                              /* rows; see train.c */
+enum { STATISTICS_ROWS = 16 };
+enum { NORM_BLOCK = 4096 }; /* numbers whose squares are summed together */
+enum { UPDATE_ROWS = 64 };  /* weight rows whose gradient is in cache at a time */
+enum { CHUNK = 256 };       /* rows; see train.c */
+int nn_is_transposed(const nn_plan *p, int l);
 int nn_is_chunked(const nn_plan *p, int64_t rows); /* whether a step of so many rows goes by chunks */
 
 nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed);

@@ -1,5 +1,5 @@
 /* predict.c: outputs for new rows. Blocks of rows go through all layers in two buffers that stay in cache. */
-#include "plan.h"
+#include "layers.h"
 
 enum { BLOCK = 112 }; /* a whole number of the tallest register tiles */
 
@@ -39,9 +39,21 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
         /* a row with NaN or infinity stops gather: go on behind it, the row's outputs show it */
         for (int64_t r = 0; (r = k->gather(&g, r, rows)) >= 0; r++) continue;
         for (int l = 0; l < c->n_layers; l++) {
-            const int own = p->layers[l].activation, activation = own == NN_SOFTMAX ? NN_IDENTITY : own;
-            const nn_product f = nn_forward_of(p, l, from, to, c->rows, activation);
-            k->forward(&f, 0, rows);
+            const nn_geometry *layer = &p->layers[l];
+            const int own = layer->activation, activation = own == NN_SOFTMAX ? NN_IDENTITY : own;
+            if (layer->kind == NN_DROPOUT) continue;
+            if (layer->kind == NN_DENSE) {
+                const nn_product f = nn_forward_of(p, l, from, to, c->rows, activation);
+                k->forward(&f, 0, rows);
+            } else {
+                nn_norm f = nn_norm_of(p, l, NULL);
+                f.x = from;
+                f.out = to;
+                f.x_rows = f.out_rows = c->rows;
+                f.activation = activation;
+                f.alpha = layer->alpha;
+                (layer->kind == NN_BATCH_NORM ? k->batch_norm : k->layer_norm)(&f, 0, rows);
+            }
             char *swap = from;
             from = to;
             to = swap;

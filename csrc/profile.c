@@ -3,7 +3,7 @@
  */
 #include <math.h>
 
-#include "plan.h"
+#include "layers.h"
 
 enum { REPETITIONS = 9 };
 
@@ -28,7 +28,7 @@ static void update_layer(const profile *c, const nn_workspace *w) {
             p->kernels->outer(&o, panel, k0, k1, c->gradient);
             p->kernels->update(&u, (k1 - k0) * width, c->gradient, c->scratch[0] + at, c->scratch[1] + at,
                                c->scratch[2] + at);
-            if (c->layer) {
+            if (nn_is_transposed(p, c->layer)) {
                 const nn_transpose t = nn_transpose_of(p, c->layer); /* which writes what is there already */
                 p->kernels->transpose(&t, panel, k0, k1 > g->n_in ? g->n_in : k1);
             }
@@ -39,14 +39,16 @@ static void update_layer(const profile *c, const nn_workspace *w) {
 static void run_part(const profile *c, const nn_workspace *w, int part) {
     const nn_plan *p = c->p;
     const int own = p->layers[c->layer].activation, activation = own == NN_SOFTMAX ? NN_IDENTITY : own;
+    const nn_pass pass = {.rows = c->rows, .dropping = 1, .statistics = p->statistics};
     if (part == 0) {
-        const nn_product f = nn_forward_of(p, c->layer, w->act[c->layer], w->act[c->layer + 1], w->rows, activation);
-        p->kernels->forward(&f, 0, c->rows);
+        nn_layer_forward(p, c->layer, w, &pass, activation, 0, c->rows);
     } else if (part == 1) {
-        const nn_product b = nn_backward_of(p, c->layer, w);
-        p->kernels->backward(&b, 0, c->rows);
-    } else {
+        nn_layer_backward(p, c->layer, w, &pass, 0, c->rows);
+    } else if (p->layers[c->layer].kind == NN_DENSE) {
         update_layer(c, w);
+    } else {
+        for (int64_t panel = 0; p->layers[c->layer].k > 0 && panel < p->layers[c->layer].panels; panel++)
+            nn_norm_gradient(p, c->layer, w, &pass, panel, c->gradient);
     }
 }
 
@@ -54,8 +56,8 @@ static void profile_task(void *context, nn_team *team, int thread, int n_threads
     profile *c = context;
     (void)team, (void)thread, (void)n_threads;
     for (int part = 0; part < 3; part++) {
-        if (part == 1 && !c->layer) continue; /* the first layer needs no gradient by its inputs */
-        c->ns[part] = INFINITY;               /* the least of several: what else runs only adds to it */
+        if (part == 1 && c->layer <= c->p->first) continue; /* which needs no gradient by its inputs */
+        c->ns[part] = INFINITY;                             /* the least of several: what else runs only adds to it */
         for (int k = 0; k < REPETITIONS; k++) {
             const int64_t began = nn_now();
             int runs = 0;
@@ -72,6 +74,8 @@ nn_status nn_profile(nn_plan *p, int64_t rows, int optimizer, int layer, double 
     profile c = {.p = p, .rows = chunked ? CHUNK : rows, .layer = layer, .optimizer = optimizer};
     const size_t bytes = (size_t)(p->n_parameters * p->size);
     nn_status status = nn_workspaces(p, 1, c.rows, bytes_needed);
+    if (status == NN_OK)
+        status = nn_grow(&p->statistics, &p->statistics_bytes, (double)p->n_statistics * (double)p->size, bytes_needed);
     if (status != NN_OK) return status;
     c.gradient = nn_buffer((size_t)((UPDATE_ROWS + 1) * p->panel * p->size));
     for (int s = 0; s < 3; s++) c.scratch[s] = nn_buffer(bytes);

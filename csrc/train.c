@@ -15,8 +15,10 @@
  * the weights are those of the step before.
  */
 #include <math.h>
+#include <string.h>
 
 #include "cost.h"
+#include "layers.h"
 #include "prefetch.h"
 
 enum {
@@ -40,6 +42,7 @@ typedef struct run {
     int64_t steps_per_epoch;
     int chunked;
     double flops;      /* a step's */
+    char *given;       /* the gradient, where it was worked out before; else NULL */
     char *gradient;    /* where it is asked for rather than an update; else NULL */
     failure *failures; /* one for each thread; a failure ends the call */
 } run;
@@ -47,7 +50,9 @@ typedef struct run {
 typedef struct batch {
     int64_t first, rows; /* order[first .. first + rows) */
     const uint32_t *order;
-    double scale; /* 1 / rows */
+    double scale;    /* 1 / rows */
+    uint64_t stream; /* the epoch: of what is dropped */
+    double factor;   /* the gradient is multiplied by this before the update */
 } batch;
 
 /* In an order that depends on n alone; eight sums, so that none waits for the one before */
@@ -72,40 +77,60 @@ static int first_bad_layer(const nn_plan *p, const nn_workspace *w, int64_t r) {
     return -1;
 }
 
-/* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order */
-static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
-                         failure *f) {
+static nn_pass pass_of(const run *c, const batch *b, int64_t offset, int thread) {
     const nn_plan *p = c->p;
-    const nn_kernels *k = p->kernels;
-    const nn_job *job = c->job;
-    const int last = p->n_layers - 1;
-    const nn_geometry *layers = p->layers;
-    const int64_t first = b->first + offset;
-    const int width = (int)p->vector;
-    const int head = layers[last].activation;
-    const int logits = head == NN_SOFTMAX || (head == NN_SIGMOID && job->loss == NN_BCE);
+    return (nn_pass){.rows = b->rows,
+                     .dropping = !c->gradient,
+                     .seed = c->job->seed,
+                     .stream = b->stream,
+                     .first = b->first + offset,
+                     .statistics = p->n_statistics ? p->statistics + thread * p->n_statistics * p->size : NULL};
+}
 
+static int is_from_logits(const run *c) {
+    const int head = c->p->layers[c->p->n_layers - 1].activation;
+    return head == NN_SOFTMAX || (head == NN_SIGMOID && c->job->loss == NN_BCE);
+}
+
+/* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order: gathered, ... */
+static void gather_rows(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+                        failure *f) {
+    const nn_plan *p = c->p;
+    const nn_job *job = c->job;
+    const nn_geometry *layers = p->layers;
+    const int last = p->n_layers - 1, width = (int)p->vector;
+    const int64_t first = b->first + offset;
     nn_gather g = {job->x, layers[0].n_in, layers[0].n_in, b->order, first, w->act[0], w->rows, width};
-    int64_t bad = k->gather(&g, r0, r1);
+    int64_t bad = p->kernels->gather(&g, r0, r1);
     if (bad >= 0) {
         *f = (failure){NN_BAD_X, offset + bad, -1};
         return;
     }
-    if (job->y) {
-        g = (nn_gather){job->y, layers[last].n_out, layers[last].n_out, b->order, first, w->delta[last + 1], w->rows,
-                        width};
-        if ((bad = k->gather(&g, r0, r1)) >= 0) {
-            *f = (failure){NN_BAD_Y, offset + bad, -1};
-            return;
-        }
-    }
-    for (int l = 0; l <= last; l++) {
-        const int activation = l == last && logits ? NN_IDENTITY : layers[l].activation;
-        const nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
-        k->forward(&forward, r0, r1);
-    }
+    if (!job->y) return;
+    g = (nn_gather){job->y, layers[last].n_out, layers[last].n_out, b->order, first, w->delta[last + 1], w->rows,
+                    width};
+    if ((bad = p->kernels->gather(&g, r0, r1)) >= 0) *f = (failure){NN_BAD_Y, offset + bad, -1};
+}
+
+/* ... forward through layers [from, to), ... */
+static void forward_rows(const run *c, const nn_workspace *w, const nn_pass *pass, int from, int to, int64_t r0,
+                         int64_t r1) {
+    const int last = c->p->n_layers - 1, logits = is_from_logits(c);
+    for (int l = from; l < to; l++)
+        nn_layer_forward(c->p, l, w, pass, l == last && logits ? NN_IDENTITY : c->p->layers[l].activation, r0, r1);
+}
+
+/* ... their losses and predictions, ... */
+static void loss_of_rows(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+                         failure *f) {
+    const nn_plan *p = c->p;
+    const nn_kernels *k = p->kernels;
+    const nn_job *job = c->job;
+    const int last = p->n_layers - 1, width = (int)p->vector;
+    const nn_geometry *layers = p->layers;
+    const int64_t first = b->first + offset;
     const nn_loss_args loss = {job->loss,
-                               head,
+                               layers[last].activation,
                                layers[last].alpha,
                                w->act[last + 1],
                                w->delta[last + 1],
@@ -132,9 +157,64 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
                               width};
         k->scatter(&s, r0, r1);
     }
-    for (int l = last; l > 0; l--) {
-        const nn_product backward = nn_backward_of(p, l, w);
-        k->backward(&backward, r0, r1);
+}
+
+/* ... and backward from layer `from` to `to`, as far down as there are weights. */
+static void backward_rows(const run *c, const nn_workspace *w, const nn_pass *pass, int from, int to, int64_t r0,
+                          int64_t r1) {
+    for (int l = from; l >= to && l > c->p->first; l--) nn_layer_backward(c->p, l, w, pass, r0, r1);
+}
+
+static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+                         failure *f) {
+    const int n = c->p->n_layers;
+    const nn_pass pass = pass_of(c, b, offset, 0);
+    gather_rows(c, w, b, offset, r0, r1, f);
+    if (bad_data(f)) return;
+    forward_rows(c, w, &pass, 0, n, r0, r1);
+    loss_of_rows(c, w, b, offset, r0, r1, f);
+    backward_rows(c, w, &pass, n - 1, 0, r0, r1);
+}
+
+/* With batch normalisations: their statistics need all rows, so that the threads meet at each, there and back. In between
+ * blocks of rows go through the layers, and give their share of the next statistics while they are in cache. */
+static void rows_by_segments(const run *c, nn_workspace *w, const batch *b, nn_team *team, int thread, int n_threads,
+                             failure *f) {
+    enum { CHUNKS = 4 }; /* of statistics in a block */
+    const nn_plan *p = c->p;
+    const nn_pass pass = pass_of(c, b, 0, thread);
+    const int64_t chunks = nn_ceil_div(b->rows, STATISTICS_ROWS);
+    const int64_t first = chunks * thread / n_threads, end = chunks * (thread + 1) / n_threads;
+    for (int from = -1, to; from < p->n_layers; from = to) { /* -1: the inputs */
+        if (from >= 0) {
+            nn_barrier(team);
+            nn_join_statistics(p, from, w, &pass, 0);
+        }
+        for (to = from + 1; to < p->n_layers && p->layers[to].kind != NN_BATCH_NORM;) to++;
+        for (int64_t k = first; k < end && !bad_data(f); k += CHUNKS) {
+            const int64_t k1 = k + CHUNKS < end ? k + CHUNKS : end, r0 = k * STATISTICS_ROWS,
+                          r1 = k1 * STATISTICS_ROWS < b->rows ? k1 * STATISTICS_ROWS : b->rows;
+            if (from < 0) gather_rows(c, w, b, 0, r0, r1, f);
+            if (bad_data(f)) break;
+            forward_rows(c, w, &pass, from < 0 ? 0 : from, to, r0, r1);
+            if (to < p->n_layers)
+                nn_statistics_of_chunks(p, to, w, &pass, 0, k, k1);
+            else
+                loss_of_rows(c, w, b, 0, r0, r1, f);
+        }
+    }
+    for (int from = p->n_layers, to; from >= 0; from = to) { /* n_layers: the loss */
+        if (from < p->n_layers) {
+            nn_barrier(team);
+            nn_join_statistics(p, from, w, &pass, 1);
+        }
+        for (to = from - 1; to >= 0 && p->layers[to].kind != NN_BATCH_NORM;) to--;
+        for (int64_t k = first; k < end && !bad_data(f); k += CHUNKS) {
+            const int64_t k1 = k + CHUNKS < end ? k + CHUNKS : end, r0 = k * STATISTICS_ROWS,
+                          r1 = k1 * STATISTICS_ROWS < b->rows ? k1 * STATISTICS_ROWS : b->rows;
+            backward_rows(c, w, &pass, from < p->n_layers ? from : from - 1, to + 1, r0, r1);
+            if (to >= 0) nn_statistics_of_chunks(p, to, w, &pass, 1, k, k1);
+        }
     }
 }
 
@@ -155,9 +235,17 @@ static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_
     c->p->chunk_losses[chunk] = sum(w->row_loss, rows);
     char *part = c->p->parts + chunk * p->n_parameters * p->size;
     for (int l = 0; l < p->n_layers; l++) {
+        const nn_geometry *g = &p->layers[l];
         const nn_outer o = nn_outer_of(p, w, l, rows);
-        for (int64_t panel = 0; panel < p->layers[l].panels; panel++)
-            p->kernels->outer(&o, panel, 0, o.k + 1, part + nn_weight_offset(p, l, panel, 0) * p->size);
+        for (int64_t panel = 0; g->k > 0 && panel < g->panels; panel++) {
+            char *dst = part + nn_weight_offset(p, l, panel, 0) * p->size;
+            if (g->kind == NN_DENSE) {
+                p->kernels->outer(&o, panel, 0, o.k + 1, dst);
+            } else { /* layer normalisation: one with statistics of the batch does not go by chunks */
+                const nn_pass pass = {.rows = rows};
+                nn_norm_gradient(p, l, w, &pass, panel, dst);
+            }
+        }
     }
 }
 
@@ -172,7 +260,7 @@ typedef struct place {
 static place locate(const nn_plan *p, int64_t u) {
     for (int l = 0; l < p->n_layers; l++) {
         const nn_geometry *g = &p->layers[l];
-        const int64_t rows = g->n_in + 1;
+        const int64_t rows = g->k + 1;
         if (u >= rows * g->vectors) {
             u -= rows * g->vectors;
             continue;
@@ -190,7 +278,7 @@ static void prefetch_update(const nn_plan *p, int layer, int64_t panel, int64_t 
     const int64_t width = nn_panel_width(p, g->n_out, panel), first = panel * p->panel;
     nn_prefetch_all_to_write(p->parameters + nn_weight_offset(p, layer, panel, k0) * p->size,
                              (k1 - k0) * width * p->size);
-    if (layer == 0) return;
+    if (!nn_is_transposed(p, layer)) return;
     const int64_t columns = g->n_out - first < p->panel ? g->n_out - first : p->panel;
     for (int64_t k = k0 - k0 % p->panel; k < k1 && k < g->n_in; k += p->panel) {
         const int64_t turned = nn_panel_width(p, g->n_in, k / p->panel);
@@ -201,56 +289,106 @@ static void prefetch_update(const nn_plan *p, int layer, int64_t panel, int64_t 
 
 /* Rows [k0, k1) of a panel: gradient, then optimizer and transposed copy, or into the gradient's buffer */
 static void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
-                        int64_t k1, int shared) {
+                        int64_t k1, int thread, int shared) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     const nn_geometry *g = &p->layers[layer];
     const int64_t width = nn_panel_width(p, g->n_out, panel), at = nn_weight_offset(p, layer, panel, k0);
     _Alignas(64) char scratch[(UPDATE_ROWS + 1) * MOST_PANEL_BYTES];
     char *gradient = c->gradient ? c->gradient + at * p->size : scratch;
+    if (c->given) gradient = c->given + at * p->size;
     if (shared && !c->gradient) prefetch_update(p, layer, panel, k0, k1);
-    if (c->chunked) {
+    if (c->given) {
+    } else if (c->chunked) {
         k->sum_parts((k1 - k0) * width, nn_ceil_div(b->rows, CHUNK), p->n_parameters, p->parts + at * p->size,
                      gradient);
-    } else {
+    } else if (g->kind == NN_DENSE) {
         const nn_outer o = nn_outer_of(p, &p->training[0], layer, b->rows);
         k->outer(&o, panel, k0, k1, gradient);
+    } else {
+        const nn_pass pass = pass_of(c, b, 0, thread);
+        nn_norm_gradient(p, layer, &p->training[0], &pass, panel, gradient);
     }
+    /* Worked out it would be rounding errors, which Adam makes as large as any other. */
+    if (g->idle_bias && b->rows > 1 && k1 > g->k)
+        memset(gradient + (k1 - 1 - k0) * width * p->size, 0, (size_t)(width * p->size));
     if (c->gradient) return;
-    const int64_t weight_rows = k1 > g->n_in ? g->n_in - k0 : k1 - k0;
+    if (b->factor != 1 || c->job->clip_value > 0) k->clip(b->factor, c->job->clip_value, (k1 - k0) * width, gradient);
+    const int64_t weight_rows = g->kind != NN_DENSE ? 0 : k1 > g->k ? g->k - k0 : k1 - k0; /* which decay */
     char *slots[2];
     for (int s = 0; s < 2; s++) slots[s] = c->job->slots[s] ? (char *)c->job->slots[s] + at * p->size : NULL;
     char *w = p->parameters + at * p->size;
+    if (g->l1 != 0 || g->l2 != 0) k->regularize(g->l1, g->l2, weight_rows * width, w, gradient);
     k->update(u, weight_rows * width, gradient, w, slots[0], slots[1]);
-    if (k1 > g->n_in) { /* the bias: no decay */
+    if (k1 > g->k) { /* biases, gamma and beta: no decay */
         nn_update bias = *u;
         bias.decay = 0;
         const int64_t skip = weight_rows * width * p->size;
-        k->update(&bias, width, gradient + skip, w + skip, slots[0] ? slots[0] + skip : NULL,
+        k->update(&bias, (k1 - k0 - weight_rows) * width, gradient + skip, w + skip, slots[0] ? slots[0] + skip : NULL,
                   slots[1] ? slots[1] + skip : NULL);
     }
-    if (layer) {
+    if (nn_is_transposed(p, layer)) {
         const nn_transpose t = nn_transpose_of(p, layer);
         k->transpose(&t, panel, k0, k0 + weight_rows);
     }
 }
 
-static void update_units(const run *c, const batch *b, const nn_update *u, int64_t u0, int64_t u1) {
+static void update_units(const run *c, const batch *b, const nn_update *u, int64_t u0, int64_t u1, int thread) {
     const nn_plan *p = c->p;
     const place end = u1 >= p->n_vectors ? (place){p->n_layers, 0, 0} : locate(p, u1);
     for (place at = locate(p, u0); at.layer < p->n_layers; at = (place){at.layer + 1, 0, 0}) {
         if (at.layer > end.layer) return;
         const nn_geometry *g = &p->layers[at.layer];
         for (; at.panel < g->panels; at.panel++, at.row = 0) {
-            int64_t stop = g->n_in + 1;
+            int64_t stop = g->k + 1;
             if (at.layer == end.layer && at.panel >= end.panel) stop = at.panel == end.panel ? end.row : 0;
             for (int64_t k0 = at.row; k0 < stop;) {
                 int64_t k1 = k0 + UPDATE_ROWS;
-                if (k1 >= g->n_in) k1 = g->n_in + 1; /* the bias goes with the last weights */
+                if (k1 >= g->k) k1 = g->k + 1; /* the bias goes with the last weights */
                 if (k1 > stop) k1 = stop;
-                update_rows(c, b, u, at.layer, at.panel, k0, k1, u1 - u0 < p->n_vectors);
+                update_rows(c, b, u, at.layer, at.panel, k0, k1, thread, u1 - u0 < p->n_vectors);
                 k0 = k1;
             }
+        }
+    }
+}
+
+static void update_share(const run *c, const batch *b, const nn_update *u, int thread, int n_threads) {
+    const int64_t n = c->p->n_vectors;
+    update_units(c, b, u, n * thread / n_threads, n * (thread + 1) / n_threads, thread);
+}
+
+/* The whole gradient first, for its length: the sum over blocks that do not depend on the threads */
+static void clipped_update(const run *c, const batch *b, const nn_update *u, nn_team *team, int thread, int n_threads) {
+    const nn_plan *p = c->p;
+    run into = *c, from = *c;
+    into.gradient = from.given = p->gradients;
+    update_share(&into, b, u, thread, n_threads);
+    nn_barrier(team);
+    double *sums = (double *)(void *)(p->gradients + p->n_parameters * p->size);
+    const int64_t blocks = nn_ceil_div(p->n_parameters, NORM_BLOCK);
+    for (int64_t k = blocks * thread / n_threads; k < blocks * (thread + 1) / n_threads; k++) {
+        const int64_t at = k * NORM_BLOCK, n = p->n_parameters - at < NORM_BLOCK ? p->n_parameters - at : NORM_BLOCK;
+        sums[k] = p->kernels->sum_of_squares(n, p->gradients + at * p->size);
+    }
+    nn_barrier(team);
+    const double length = sqrt(sum(sums, blocks)), limit = c->job->clip_norm;
+    batch scaled = *b;
+    scaled.factor = length > limit ? limit / length : 1;
+    from.gradient = NULL;
+    update_share(&from, &scaled, u, thread, n_threads);
+}
+
+static void limit_norms(const nn_plan *p, int thread, int n_threads) {
+    for (int l = 0; l < p->n_layers; l++) {
+        const nn_geometry *g = &p->layers[l];
+        if (!(g->max_norm > 0)) continue;
+        for (int64_t panel = thread; panel < g->panels; panel += n_threads) {
+            p->kernels->limit_norms(g->max_norm, g->k, nn_panel_width(p, g->n_out, panel),
+                                    p->parameters + nn_weight_offset(p, l, panel, 0) * p->size);
+            if (!nn_is_transposed(p, l)) continue;
+            const nn_transpose t = nn_transpose_of(p, l);
+            p->kernels->transpose(&t, panel, 0, g->k);
         }
     }
 }
@@ -297,6 +435,8 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
         const int64_t chunks = nn_ceil_div(b->rows, CHUNK);
         for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
             chunk_gradient(c, &p->training[thread], b, k, mine);
+    } else if (p->n_segments > 1) {
+        rows_by_segments(c, &p->training[0], b, team, thread, n_threads, mine);
     } else {
         rows_in_blocks(c, &p->training[0], b, b->rows * thread / n_threads, b->rows * (thread + 1) / n_threads, mine);
     }
@@ -307,7 +447,18 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
     if (goes_on && thread == 0)
         c->job->loss_sum +=
             c->chunked ? sum(p->chunk_losses, nn_ceil_div(b->rows, CHUNK)) : sum(p->training[0].row_loss, b->rows);
-    if (goes_on) update_units(c, b, u, p->n_vectors * thread / n_threads, p->n_vectors * (thread + 1) / n_threads);
+    if (goes_on && thread == 0 && p->n_segments > 1 && !c->gradient) {
+        const nn_pass pass = pass_of(c, b, 0, thread);
+        nn_update_running(p, &pass);
+    }
+    if (goes_on && c->job->clip_norm > 0 && !c->gradient)
+        clipped_update(c, b, u, team, thread, n_threads);
+    else if (goes_on)
+        update_share(c, b, u, thread, n_threads);
+    if (goes_on && p->has_max_norm && !c->gradient) {
+        nn_barrier(team);
+        limit_norms(p, thread, n_threads);
+    }
     nn_barrier(team);
     return f;
 }
@@ -331,7 +482,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
             nn_barrier_patient(team);
         }
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
-        const batch b = {first, rows, shuffled ? job->order : NULL, 1.0 / (double)rows};
+        const batch b = {first, rows, shuffled ? job->order : NULL, 1.0 / (double)rows, stream, 1};
         const nn_update u = update_of(job, step);
         if (within == 0 && thread == 0) job->loss_sum = 0;
         int given_up = 0;
@@ -355,7 +506,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
 
 static void gradient_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
-    const batch b = {0, c->job->n, NULL, 1.0 / (double)c->job->n};
+    const batch b = {0, c->job->n, NULL, 1.0 / (double)c->job->n, 0, 1};
     const nn_update none = {0};
     int given_up = 0;
     const failure f = one_batch(c, &b, &none, team, thread, n_threads, &given_up);
@@ -386,7 +537,8 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     nn_plan *p = c->p;
     const int64_t chunks = nn_ceil_div(rows, CHUNK);
     c->chunked = nn_is_chunked(p, rows);
-    const double first = 2.0 * (double)p->layers[0].n_in * (double)p->layers[0].n_out;
+    const nn_geometry *lowest = &p->layers[p->first < 0 ? 0 : p->first];
+    const double first = lowest->kind == NN_DENSE ? 2.0 * (double)lowest->n_in * (double)lowest->n_out : 0;
     c->flops = (double)rows * (3 * p->flops_forward - first);
     *threads = nn_forced_threads() ? nn_forced_threads() : c->job->exact_threads;
     if (!*threads) {
@@ -397,6 +549,13 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     if (nn_grow(&p->failures, &p->failures_bytes, failures, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     c->failures = (failure *)(void *)p->failures;
     for (int t = 0; t < *threads; t++) c->failures[t] = (failure){NN_OK, 0, -1};
+    if (c->job->clip_norm > 0) {
+        const double sums = (double)nn_ceil_div(p->n_parameters, NORM_BLOCK) * sizeof(double);
+        const double bytes = (double)p->n_parameters * (double)p->size + sums;
+        if (nn_grow(&p->gradients, &p->gradients_bytes, bytes, bytes_needed) != NN_OK) return NN_NO_MEMORY;
+    }
+    const double statistics = (double)*threads * (double)p->n_statistics * (double)p->size;
+    if (nn_grow(&p->statistics, &p->statistics_bytes, statistics, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     if (!c->chunked) return nn_workspaces(p, 1, rows, bytes_needed);
     const nn_status status = nn_workspaces(p, *threads, CHUNK, bytes_needed);
     if (status != NN_OK) return status;

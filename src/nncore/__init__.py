@@ -21,6 +21,7 @@ from nncore.network import Sequential
 from nncore.neuron import Neuron
 from nncore.optimizers import SGD, Adam
 from nncore.perceptron import Perceptron
+from nncore.regularization import BatchNorm, Dropout, LayerNorm
 
 if TYPE_CHECKING:
     from nncore import datasets, io, testing
@@ -32,10 +33,13 @@ __all__ = [
     "MLP",
     "SGD",
     "Adam",
+    "BatchNorm",
     "ConvergenceWarning",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "History",
+    "LayerNorm",
     "LeakyReLU",
     "Neuron",
     "Perceptron",

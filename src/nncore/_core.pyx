@@ -13,10 +13,12 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 import os
+from math import prod
 
 import numpy as np
 
 from nncore.errors import NonFiniteData, NonFiniteLoss
+from nncore.specs import LayerSpec
 
 cdef extern from "nncore.h" nogil:
     ctypedef enum nn_dtype:
@@ -34,10 +36,17 @@ cdef extern from "nncore.h" nogil:
         NN_MOMENTUM
         NN_ADAM
     ctypedef struct nn_layer:
+        int kind
         int64_t n_in
         int64_t n_out
         int activation
         double alpha
+        double rate
+        double epsilon
+        double momentum
+        double l1
+        double l2
+        double max_norm
     ctypedef struct nn_plan:
         pass
     ctypedef struct nn_job:
@@ -57,6 +66,8 @@ cdef extern from "nncore.h" nogil:
         double beta2
         double epsilon
         double decay
+        double clip_value
+        double clip_norm
         const double *rates
         int64_t n_rates
         void *slots[2]
@@ -86,6 +97,9 @@ cdef extern from "nncore.h" nogil:
     int64_t nn_plan_padded(const nn_plan *plan)
     int nn_plan_element_size(const nn_plan *plan)
     void *nn_plan_parameters(nn_plan *plan)
+    int64_t nn_plan_n_state(const nn_plan *plan)
+    void *nn_plan_state(nn_plan *plan)
+    int64_t nn_plan_state_offset(const nn_plan *plan, int layer)
     void *nn_buffer(size_t bytes)
     int64_t nn_allocations()
     void nn_buffer_free(void *buffer)
@@ -130,6 +144,7 @@ cdef extern from "gate.h" nogil:
 _ACTIVATIONS = {
     "identity": 0, "step": 1, "sigmoid": 2, "tanh": 3, "relu": 4, "leaky_relu": 5, "softmax": 6,
 }
+_KINDS = {"dense": 0, "dropout": 1, "batch_norm": 2, "layer_norm": 3}
 _LOSSES = {"mse": 0, "bce": 1, "cross_entropy": 2}
 _empty = np.empty
 _ndarray = np.ndarray

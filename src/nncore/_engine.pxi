@@ -19,6 +19,7 @@ cdef class NativeEngine:
     cdef char code
     cdef int n_layers
     cdef readonly object dtype, shapes
+    cdef list specs
     cdef readonly int64_t n_in, n_out, n_parameters
 
     def __cinit__(self, layers, str dtype):
@@ -26,7 +27,9 @@ cdef class NativeEngine:
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float64'")
         self.code = b"f" if dtype == "float32" else b"d"
-        self.shapes = [(n_in, n_out) for n_in, n_out, _, _ in layers]
+        specs = [LayerSpec(*layer) for layer in layers]
+        self.specs = specs
+        self.shapes = [spec.shapes for spec in specs]
         self.n_layers = len(self.shapes)
         if self.n_layers == 0:
             raise ValueError("layers is empty; expected at least one")
@@ -36,13 +39,22 @@ cdef class NativeEngine:
         if described == NULL:
             raise MemoryError()
         try:
-            for i, (n_in, n_out, activation, alpha) in enumerate(layers):
-                described[i].n_in = n_in
-                described[i].n_out = n_out
-                described[i].activation = _ACTIVATIONS[activation]
-                described[i].alpha = alpha
-                if i and n_in != self.shapes[i - 1][1]:
-                    raise ValueError(f"layer {i} takes {n_in} inputs; the layer before has {self.shapes[i - 1][1]} outputs")
+            for i, spec in enumerate(specs):
+                described[i].kind = _KINDS[spec.kind]
+                described[i].n_in = spec.n_in
+                described[i].n_out = spec.n_out
+                described[i].activation = _ACTIVATIONS[spec.activation]
+                described[i].alpha = spec.alpha
+                described[i].rate = spec.rate
+                described[i].epsilon = spec.epsilon
+                described[i].momentum = spec.momentum
+                described[i].l1 = spec.l1
+                described[i].l2 = spec.l2
+                described[i].max_norm = spec.max_norm
+                if i and spec.n_in != specs[i - 1].n_out:
+                    raise ValueError(
+                        f"layer {i} takes {spec.n_in} inputs; the layer before has {specs[i - 1].n_out} outputs"
+                    )
             self.plan = nn_plan_new(
                 NN_F32 if dtype == "float32" else NN_F64, self.n_layers, described, &status, &bytes_needed
             )
@@ -50,9 +62,12 @@ cdef class NativeEngine:
             free(described)
         if self.plan == NULL:
             _refuse(status, bytes_needed, NULL, 0)
-        self.n_in = self.shapes[0][0]
-        self.n_out = self.shapes[self.n_layers - 1][1]
-        self.n_parameters = sum((n_in + 1) * n_out for n_in, n_out in self.shapes)
+        self.n_in = specs[0].n_in
+        self.n_out = specs[self.n_layers - 1].n_out
+        self.n_parameters = sum(prod(shape) for shapes in self.shapes for shape in shapes)
+        self.set_state(
+            [np.full(spec.n_out, start, self.dtype) for spec in specs if spec.kind == "batch_norm" for start in (0, 1)]
+        )
         row = _empty((1, self.n_out), self.dtype)
         PyObject_GetBuffer(row, &self.view_row, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         self.row = row
@@ -124,13 +139,17 @@ cdef class NativeEngine:
     cdef int pack(self, arrays, void *buffer) except -1:
         cdef Py_buffer w, b
         arrays = list(arrays)
-        if len(arrays) != 2 * self.n_layers:
-            raise ValueError(f"{len(arrays)} arrays were given; expected {2 * self.n_layers}")
-        for layer, (n_in, n_out) in enumerate(self.shapes):
-            weight = np.ascontiguousarray(arrays[2 * layer], self.dtype)
-            bias = np.ascontiguousarray(arrays[2 * layer + 1], self.dtype)
-            if weight.shape != (n_in, n_out) or bias.shape != (n_out,):
-                raise ValueError(f"layer {layer} takes shapes {(n_in, n_out)} and {(n_out,)}")
+        needed = sum(map(len, self.shapes))
+        if len(arrays) != needed:
+            raise ValueError(f"{len(arrays)} arrays were given; expected {needed}")
+        at = 0
+        for layer, shapes in enumerate(self.shapes):
+            if not shapes:
+                continue
+            weight, bias = (np.ascontiguousarray(array, self.dtype) for array in arrays[at : at + 2])
+            at += 2
+            if [weight.shape, bias.shape] != shapes:
+                raise ValueError(f"layer {layer} takes shapes {shapes[0]} and {shapes[1]}")
             PyObject_GetBuffer(weight, &w, PyBUF_C_CONTIGUOUS)
             PyObject_GetBuffer(bias, &b, PyBUF_C_CONTIGUOUS)
             nn_pack(self.plan, layer, w.buf, b.buf, buffer)
@@ -141,8 +160,10 @@ cdef class NativeEngine:
     cdef list unpack(self, const void *buffer):
         cdef Py_buffer w, b
         arrays = []
-        for layer, (n_in, n_out) in enumerate(self.shapes):
-            weight, bias = _empty((n_in, n_out), self.dtype), _empty(n_out, self.dtype)
+        for layer, shapes in enumerate(self.shapes):
+            if not shapes:
+                continue
+            weight, bias = (_empty(shape, self.dtype) for shape in shapes)
             PyObject_GetBuffer(weight, &w, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
             PyObject_GetBuffer(bias, &b, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
             nn_unpack(self.plan, layer, buffer, w.buf, b.buf)
@@ -150,6 +171,46 @@ cdef class NativeEngine:
             PyBuffer_Release(&w)
             arrays += [weight, bias]
         return arrays
+
+    # ------------------------------------------------------------------------------------------------- state
+
+    cdef size_t state_bytes(self):
+        return <size_t>nn_plan_n_state(self.plan) * <size_t>nn_plan_element_size(self.plan)
+
+    cdef list state_parts(self):
+        """(offset, length, stride) in bytes of each running mean and variance; the stride leads from mean to variance."""
+        size = nn_plan_element_size(self.plan)
+        parts = []
+        for layer, spec in enumerate(self.specs):
+            offset = nn_plan_state_offset(self.plan, layer)
+            if offset >= 0:
+                later = [nn_plan_state_offset(self.plan, k) for k in range(layer + 1, self.n_layers)]
+                end = next((k for k in later if k >= 0), nn_plan_n_state(self.plan))
+                half = (end - offset) // 2
+                parts += [(offset * size, spec.n_out * size), ((offset + half) * size, spec.n_out * size)]
+        return parts
+
+    def get_state(self):
+        """Return copies of the running means and variances, ``[mean, variance, ...]``."""
+        cdef char *state = <char *>nn_plan_state(self.plan)
+        cdef Py_ssize_t offset, length
+        arrays = []
+        for offset, length in self.state_parts():
+            arrays.append(np.frombuffer(bytearray(<bytes>state[offset : offset + length]), self.dtype))
+        return arrays
+
+    def set_state(self, arrays):
+        """Copy in what `get_state` gives."""
+        cdef char *state = <char *>nn_plan_state(self.plan)
+        cdef Py_ssize_t offset, length
+        cdef bytes content
+        for (offset, length), array in zip(self.state_parts(), arrays, strict=True):
+            content = np.ascontiguousarray(array, self.dtype).tobytes()
+            if len(content) != length:
+                raise ValueError(f"a running statistic has {len(content)} bytes; expected {length}")
+            self.enter()
+            memcpy(state + offset, <const char *>content, length)
+            self.leave()
 
     # ------------------------------------------------------------------------------------------------- weights
 
@@ -175,6 +236,8 @@ cdef class NativeEngine:
         """Say whether every weight and bias is finite, and all that the optimizer keeps."""
         if not nn_plan_finite(self.plan, nn_plan_parameters(self.plan)):
             return False
+        if nn_plan_n_state(self.plan) and not all(np.isfinite(array).all() for array in self.get_state()):
+            return False
         return slots is None or all(nn_plan_finite(self.plan, (<_Buffer>b).data) for b in slots.buffers)
 
     def new_slots(self, int n):
@@ -183,24 +246,28 @@ cdef class NativeEngine:
 
     def snapshot(self, NativeSlots slots, into=None):
         """Copy weights and slots aside, into an earlier snapshot's memory where one is given."""
-        cdef Py_ssize_t i, n = 1 + (0 if slots is None else len(slots.buffers))
+        cdef Py_ssize_t i, n = 2 + (0 if slots is None else len(slots.buffers))
         if into is None:
             into = self.spare if self.spare is not None and len(self.spare) >= n else None
-        self.spare = saved = [_Buffer(self.buffer_bytes()) for _ in range(n)] if into is None else into
-        memcpy((<_Buffer>saved[0]).data, nn_plan_parameters(self.plan), self.buffer_bytes())
-        for i in range(1, n):
-            memcpy((<_Buffer>saved[i]).data, (<_Buffer>slots.buffers[i - 1]).data, self.buffer_bytes())
-        return saved
+        if into is None:
+            into = [_Buffer(self.state_bytes()), *(_Buffer(self.buffer_bytes()) for _ in range(n - 1))]
+        self.spare = into
+        memcpy((<_Buffer>into[0]).data, nn_plan_state(self.plan), self.state_bytes())
+        memcpy((<_Buffer>into[1]).data, nn_plan_parameters(self.plan), self.buffer_bytes())
+        for i in range(2, n):
+            memcpy((<_Buffer>into[i]).data, (<_Buffer>slots.buffers[i - 2]).data, self.buffer_bytes())
+        return into
 
     def restore(self, list saved, NativeSlots slots):
-        """Bring weights and slots back to what the snapshot saw."""
+        """Bring weights, running statistics and slots back to what the snapshot saw."""
         buffers = [] if slots is None else slots.buffers
-        if len(saved) <= len(buffers):
-            raise ValueError(f"the snapshot holds {len(saved)} buffers; expected {len(buffers) + 1}")
+        if len(saved) <= len(buffers) + 1:
+            raise ValueError(f"the snapshot holds {len(saved)} buffers; expected {len(buffers) + 2}")
         self.enter()
-        memcpy(nn_plan_parameters(self.plan), (<_Buffer>saved[0]).data, self.buffer_bytes())
+        memcpy(nn_plan_state(self.plan), (<_Buffer>saved[0]).data, self.state_bytes())
+        memcpy(nn_plan_parameters(self.plan), (<_Buffer>saved[1]).data, self.buffer_bytes())
         for i, buffer in enumerate(buffers):
-            memcpy((<_Buffer>buffer).data, (<_Buffer>saved[i + 1]).data, self.buffer_bytes())
+            memcpy((<_Buffer>buffer).data, (<_Buffer>saved[i + 2]).data, self.buffer_bytes())
         nn_plan_refresh(self.plan)
         self.leave()
 
@@ -223,7 +290,7 @@ cdef class NativeEngine:
         cdef Py_buffer out
         cdef double bytes_needed = 0
         cdef nn_status status
-        result = _empty((x.shape[0], self.n_out if n_layers == self.n_layers else self.shapes[n_layers - 1][1]), self.dtype)
+        result = _empty((x.shape[0], self.n_out if n_layers == self.n_layers else self.specs[n_layers - 1].n_out), self.dtype)
         PyObject_GetBuffer(result, &out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         status = self.predict_into(x, n_layers, out.buf, &bytes_needed)
         PyBuffer_Release(&out)

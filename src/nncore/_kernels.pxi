@@ -85,6 +85,40 @@ cdef extern from "kernels.h" nogil:
         uint32_t purpose
         const uint32_t *indices
         uint64_t first
+    ctypedef struct kernel_norm "nn_norm":
+        const void *x
+        int64_t x_rows
+        void *out
+        int64_t out_rows
+        const void *d
+        int64_t d_rows
+        int64_t n
+        const void *weights
+        const void *mean
+        const void *variance
+        const void *sums
+        double share
+        void *row_stats
+        double epsilon
+        int activation
+        double alpha
+        int width
+    ctypedef struct kernel_dropout "nn_dropout":
+        const void *x
+        int64_t x_rows
+        void *out
+        int64_t out_rows
+        int64_t n
+        kernel_keys keys
+        int64_t first
+        int64_t stride
+        uint32_t threshold
+        double scale
+        int activation
+        double alpha
+        const void *outputs
+        int64_t outputs_rows
+        int width
     ctypedef struct kernel_table "nn_kernels":
         const char *isa
         int width
@@ -102,6 +136,19 @@ cdef extern from "kernels.h" nogil:
         void (*activate)(int, double, int64_t, int64_t, int64_t, void *)
         void (*scale_by_derivative)(int, double, int64_t, int64_t, int64_t, const void *, void *)
         void (*elementary)(int, int64_t, void *)
+        void (*moments)(const kernel_norm *, int64_t, int64_t, void *, void *)
+        void (*merge_moments)(int64_t, int64_t, int64_t, const void *, void *, void *, int)
+        void (*batch_norm)(const kernel_norm *, int64_t, int64_t)
+        void (*norm_sums)(const kernel_norm *, int64_t, int64_t, void *)
+        void (*batch_norm_backward)(const kernel_norm *, int64_t, int64_t)
+        void (*layer_norm)(const kernel_norm *, int64_t, int64_t)
+        void (*layer_norm_backward)(const kernel_norm *, int64_t, int64_t)
+        void (*layer_norm_gradient)(const kernel_norm *, int64_t, int64_t, int64_t, void *)
+        void (*dropout)(const kernel_dropout *, int64_t, int64_t)
+        void (*regularize)(double, double, int64_t, const void *, void *)
+        void (*clip)(double, double, int64_t, void *)
+        double (*sum_of_squares)(int64_t, const void *)
+        void (*limit_norms)(double, int64_t, int64_t, void *)
         void (*keys)(const kernel_keys *, int64_t, uint64_t *)
         int (*finite)(int64_t, const void *)
         double (*fma_peak)(int64_t)
@@ -327,6 +374,90 @@ cdef class Kernels:
 
     def finite(self, x):
         return bool(self.table.finite(x.shape[0], self.reals(x)))
+
+    cdef kernel_norm norm(self, x, out, d, weights, mean, variance, sums, row_stats, int64_t n, double share, double epsilon,
+                          int activation, double alpha) except *:
+        cdef kernel_norm a
+        a.x = self.reals(x)
+        a.x_rows = x.shape[1]
+        a.out = self.written(out)
+        a.out_rows = 0 if out is None else out.shape[1]
+        a.d = self.reals(d)
+        a.d_rows = 0 if d is None else d.shape[1]
+        a.n = n
+        a.weights = self.reals(weights)
+        a.mean = self.reals(mean)
+        a.variance = self.reals(variance)
+        a.sums = self.reals(sums)
+        a.share = share
+        a.row_stats = self.written(row_stats)
+        a.epsilon = epsilon
+        a.activation = activation
+        a.alpha = alpha
+        a.width = self.width
+        return a
+
+    def normalize(self, str kernel, x, int64_t n, int64_t r0, int64_t r1, out=None, d=None, weights=None, mean=None,
+                  variance=None, sums=None, row_stats=None, double share=0, double epsilon=1e-5, int activation=0,
+                  double alpha=0.1, int64_t panel=0):
+        """One of the kernels of norm.c by its name; arrays that it does not use are left out."""
+        cdef kernel_norm a = self.norm(
+            x, out, d, weights, mean, variance, sums, row_stats, n, share, epsilon, activation, alpha
+        )
+        if kernel == "moments":
+            self.table.moments(&a, r0, r1, self.written(mean), self.written(variance))
+        elif kernel == "batch_norm":
+            self.table.batch_norm(&a, r0, r1)
+        elif kernel == "norm_sums":
+            self.table.norm_sums(&a, r0, r1, self.written(sums))
+        elif kernel == "batch_norm_backward":
+            self.table.batch_norm_backward(&a, r0, r1)
+        elif kernel == "layer_norm":
+            self.table.layer_norm(&a, r0, r1)
+        elif kernel == "layer_norm_backward":
+            self.table.layer_norm_backward(&a, r0, r1)
+        else:
+            self.table.layer_norm_gradient(&a, panel, r0, r1, self.written(sums))
+
+    def merge_moments(self, int64_t n, int64_t rows, int64_t part_rows, parts, mean, variance):
+        self.table.merge_moments(
+            n, rows, part_rows, self.reals(parts), self.written(mean), self.written(variance), self.width
+        )
+
+    def dropout(self, x, out, int64_t n, int64_t r0, int64_t r1, double rate, seed, stream, uint32_t purpose,
+                int64_t first=0, outputs=None, int activation=0, double alpha=0.1):
+        cdef kernel_dropout a
+        a.x = self.reals(x)
+        a.x_rows = x.shape[1]
+        a.out = self.written(out)
+        a.out_rows = out.shape[1]
+        a.n = n
+        a.keys.seed = seed
+        a.keys.stream = stream
+        a.keys.purpose = purpose
+        a.keys.indices = NULL
+        a.first = first
+        a.stride = (n + 15) // 16 * 16
+        a.threshold = <uint32_t>(rate * 4294967296.0)
+        a.scale = 1 / (1 - rate)
+        a.activation = activation
+        a.alpha = alpha
+        a.outputs = self.reals(outputs)
+        a.outputs_rows = 0 if outputs is None else outputs.shape[1]
+        a.width = self.width
+        self.table.dropout(&a, r0, r1)
+
+    def regularize(self, double l1, double l2, p, g):
+        self.table.regularize(l1, l2, p.shape[0], self.reals(p), self.written(g))
+
+    def clip(self, double factor, double limit, g):
+        self.table.clip(factor, limit, g.shape[0], self.written(g))
+
+    def sum_of_squares(self, g):
+        return self.table.sum_of_squares(g.shape[0], self.reals(g))
+
+    def limit_norms(self, double limit, w):
+        self.table.limit_norms(limit, w.shape[0], w.shape[1], self.written(w))
 
     def keys(self, seed, stream, uint32_t purpose, out, indices=None, first=0):
         cdef kernel_keys k

@@ -22,7 +22,7 @@ from nncore.numpy_backend import NumpyEngine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nncore.numpy_backend import LayerSpec
+    from nncore.specs import LayerSpec
 
     Engine = Any  # NumpyEngine or _core.NativeEngine, which have the same interface
 

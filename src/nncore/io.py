@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import activations, checks
-from nncore.layers import Dense
+from nncore.layers import Dense, Layer
 from nncore.network import Sequential
+from nncore.regularization import BatchNorm, Dropout, LayerNorm
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
@@ -53,22 +54,12 @@ def save(network: Sequential, path: str | os.PathLike[str]) -> None:
         raise TypeError(f"network is of type {type(network).__name__}; expected Sequential or MLP")
     target = _path(path)
     with network._lock:
-        weights = network.get_weights()
+        weights = [*network.get_weights(), *network.get_state()]
         epochs_trained = network.epochs_trained
     header: dict[str, Any] = {
         "format": _FORMAT,
         "dtype": network.dtype.name,
-        "layers": [
-            {
-                "n_in": layer.n_in,
-                "n_out": layer.n_out,
-                "activation": layer.activation.name,
-                "alpha": layer.activation.alpha,
-                # A function has no name that a file could carry; what it drew is in the weights.
-                "initializer": layer.initializer if isinstance(layer.initializer, str) else "auto",
-            }
-            for layer in network.layers
-        ],
+        "layers": [{"kind": type(layer).__name__, **layer.settings()} for layer in network.layers],
         "seed": network.seed,
         "epochs_trained": epochs_trained,
     }
@@ -132,7 +123,9 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential
             raise ValueError(f"{source} is not a network that nncore can load, or is damaged: {error}") from error
     try:
         network = Sequential(layers, dtype=dtype.name, seed=seed, backend=backend)
-        network.set_weights(weights)
+        n_parameters = sum(len(layer.shapes) for layer in layers)
+        network.set_weights(weights[:n_parameters])
+        network.set_state(weights[n_parameters:])
     except ValueError as error:
         raise ValueError(f"{source} is damaged: {error}") from error
     network._epochs_trained = epochs_trained
@@ -165,20 +158,29 @@ def _read_header(archive: zipfile.ZipFile) -> dict[str, Any]:
     return header
 
 
-def _layers(header: dict[str, Any]) -> list[Dense]:
-    return [
-        Dense(
-            entry["n_in"],
-            entry["n_out"],
-            activations.LeakyReLU(entry["alpha"]) if entry["activation"] == "leaky_relu" else entry["activation"],
-            entry["initializer"],
-        )
-        for entry in header["layers"]
-    ]
+def _layers(header: dict[str, Any]) -> list[Layer]:
+    return [_layer(dict(entry)) for entry in header["layers"]]
 
 
-def _read_weights(archive: zipfile.ZipFile, layers: list[Dense], dtype: np.dtype[Any]) -> list[Array]:
-    shapes = [shape for layer in layers for shape in ((layer.n_in, layer.n_out), (layer.n_out,))]
+def _layer(entry: dict[str, Any]) -> Layer:
+    kind = entry.pop("kind", "Dense")  # files of the first format have no other
+    if "activation" in entry:
+        alpha = entry.pop("alpha")
+        if entry["activation"] == "leaky_relu":
+            entry["activation"] = activations.LeakyReLU(alpha)
+    if kind == "Dense":
+        return Dense(**entry)
+    size = entry.pop("n_in")
+    if kind == "Dropout":
+        return Dropout(**entry).sized(checks.positive_int(size, "n_in"))
+    if kind in ("BatchNorm", "LayerNorm"):
+        return (BatchNorm if kind == "BatchNorm" else LayerNorm)(size, **entry)
+    raise ValueError(f"a layer is of kind {kind!r}, which this version does not know")
+
+
+def _read_weights(archive: zipfile.ZipFile, layers: list[Layer], dtype: np.dtype[Any]) -> list[Array]:
+    shapes = [shape for layer in layers for shape in layer.shapes]
+    shapes += [(layer.n_out,) for layer in layers if isinstance(layer, BatchNorm) for _ in range(2)]
     return [_read_array(archive, f"weights.{index}", shape, dtype) for index, shape in enumerate(shapes)]
 
 

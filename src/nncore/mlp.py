@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from nncore import checks
+from nncore import checks, initializers
 from nncore.layers import Dense
 from nncore.network import Sequential
+from nncore.regularization import BatchNorm, Dropout, LayerNorm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nncore.activations import Activation
     from nncore.initializers import Initializer
+    from nncore.layers import Layer
 
 
 class MLP(Sequential):
@@ -26,6 +29,10 @@ class MLP(Sequential):
         For the hidden layers.
     output : str or Activation, default "identity"
         For the last layer.
+    dropout : float, default 0
+        Rate of a `Dropout` after each hidden layer; 0 for none.
+    norm : {None, "batch", "layer"}
+        A `BatchNorm` or `LayerNorm` in each hidden layer, between the weighted sums and the activation.
     initializer : str or callable, default "auto"
         Initial weights of every layer; see `Dense`.
     dtype, seed, backend
@@ -43,7 +50,8 @@ class MLP(Sequential):
         sizes: Sequence[int],
         activation: str | Activation = "relu",
         output: str | Activation = "identity",
-        *,
+        dropout: float = 0.0,
+        norm: str | None = None,
         initializer: str | Initializer = "auto",
         dtype: str = "float32",
         seed: int = 0,
@@ -54,9 +62,21 @@ class MLP(Sequential):
         units = [checks.positive_int(size, f"sizes[{index}]") for index, size in enumerate(sizes)]
         if len(units) < 2:
             raise ValueError(f"sizes has {len(units)} numbers; expected at least 2, the inputs and the outputs")
-        chosen = [activation] * (len(units) - 2) + [output]
-        layers = [
-            Dense(n_in, n_out, which, initializer)
-            for n_in, n_out, which in zip(units[:-1], units[1:], chosen, strict=True)
-        ]
+        rate = checks.finite_float(dropout, "dropout", low=0.0, below=1.0)
+        if norm is not None:
+            norm = checks.one_of(norm, "norm", ("batch", "layer"))
+        layers: list[Layer] = []
+        for n_in, n_out in pairwise(units[:-1]):
+            if norm is None:
+                layers.append(Dense(n_in, n_out, activation, initializer))
+            else:
+                # The initial weights are those that go with the activation, which follows the normalisation.
+                which = initializer
+                if initializer == "auto":
+                    which = initializers.get("auto", activation).__name__
+                normalization = BatchNorm if norm == "batch" else LayerNorm
+                layers += [Dense(n_in, n_out, "identity", which), normalization(n_out, activation=activation)]
+            if rate:
+                layers.append(Dropout(rate))
+        layers.append(Dense(units[-2], units[-1], output, initializer))
         super().__init__(layers, dtype=dtype, seed=seed, backend=backend)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from nncore import checks, engines, initializers, losses, training
+from nncore import checks, engines, losses, training
 from nncore.history import History
-from nncore.layers import Dense, checked_layers, checked_pair, require_memory
+from nncore.layers import Dense, Layer, checked_layers, checked_parameters, require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ class Sequential:
 
     def __init__(
         self,
-        layers: Sequence[Dense],
+        layers: Sequence[Layer],
         *,
         dtype: str = "float32",
         seed: int = 0,
@@ -81,22 +81,21 @@ class Sequential:
 
     def _set_up_engine(self) -> None:
         require_memory(self._layers, self._dtype)
-        plan = [(layer.n_in, layer.n_out, layer.activation.name, layer.activation.alpha) for layer in self._layers]
-        self._engine = engines.make(plan, self._dtype, self._backend)
+        self._engine = engines.make([layer.spec() for layer in self._layers], self._dtype, self._backend)
         self._lock = RLock()
 
     def _initial_weights(self) -> list[Array]:
         arrays: list[Array] = []
-        for index, layer in enumerate(self._layers):
-            make = initializers.get(layer.initializer, layer.activation)
-            weight = np.asarray(make(layer.n_in, layer.n_out, self._seed, index))
-            arrays += checked_pair(weight, np.zeros(layer.n_out), layer, index, self._dtype)
-        return arrays
+        stream = 0  # of the dense layers, so that a dropout between them changes no weight
+        for layer in self._layers:
+            arrays += layer.initial(self._seed, stream)
+            stream += isinstance(layer, Dense)
+        return checked_parameters(arrays, self._layers, self._dtype)
 
     # ------------------------------------------------------------------------------------------------ what it is
 
     @property
-    def layers(self) -> tuple[Dense, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """The layers."""
         return self._layers
 
@@ -148,7 +147,12 @@ class Sequential:
         """Return a table of the layers: their shapes, activations and numbers of parameters."""
         head = ("layer", "shape", "activation", "parameters")
         body = [
-            (f"{index} Dense", f"{layer.n_in} -> {layer.n_out}", repr(layer.activation), f"{layer.n_parameters:,}")
+            (
+                f"{index} {type(layer).__name__}",
+                f"{layer.n_in} -> {layer.n_out}",
+                repr(layer.activation),
+                f"{layer.n_parameters:,}",
+            )
             for index, layer in enumerate(self._layers)
         ]
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
@@ -438,23 +442,69 @@ class Sequential:
         if not hasattr(weights, "__iter__") or isinstance(weights, str):
             raise TypeError(f"weights is of type {type(weights).__name__}; expected a list [W0, b0, W1, b1, ...]")
         given = list(weights)
-        if len(given) != 2 * len(self._layers):
+        expected = [(index, shape) for index, layer in enumerate(self._layers) for shape in layer.shapes]
+        if len(given) != len(expected):
             raise ValueError(
-                f"weights has {len(given)} arrays; this network takes {2 * len(self._layers)}, W and b of each layer"
+                f"weights has {len(given)} arrays; this network takes {len(expected)}, W and b of each dense layer, "
+                "gamma and beta of each normalisation"
             )
         arrays: list[Array] = []
-        for index, layer in enumerate(self._layers):
-            weight, bias = (checks.numeric(given[2 * index + i], f"weights[{2 * index + i}]") for i in (0, 1))
-            if layout == "out_in":
-                if weight.shape != (layer.n_out, layer.n_in):
+        for at, (index, shape) in enumerate(expected):
+            array = checks.numeric(given[at], f"weights[{at}]")
+            if layout == "out_in" and len(shape) == 2:
+                if array.shape != shape[::-1]:
                     raise ValueError(
-                        f"weights[{2 * index}] has shape {weight.shape}; layer {index} takes "
-                        f"({layer.n_out}, {layer.n_in}) with layout 'out_in'"
+                        f"weights[{at}] has shape {array.shape}; layer {index} takes {shape[::-1]} with layout 'out_in'"
                     )
-                weight = weight.T
-            arrays += checked_pair(weight, bias, layer, index, self._dtype)
+                array = array.T
+            arrays.append(array)
+        checked = checked_parameters(arrays, self._layers, self._dtype)
         with self._lock:
-            self._engine.set_weights(arrays)
+            self._engine.set_weights(checked)
+
+    def get_state(self) -> list[Array]:
+        """Return the running statistics of the batch normalisations, ``[mean, variance, ...]``, in their order.
+
+        Returns
+        -------
+        list of ndarray
+            Read-only copies; empty where there is no batch normalisation.
+        """
+        with self._lock:
+            arrays = list(self._engine.get_state())
+        for array in arrays:
+            array.flags.writeable = False
+        return arrays
+
+    def set_state(self, state: Iterable[Any]) -> None:
+        """Set the running statistics of the batch normalisations.
+
+        Parameters
+        ----------
+        state : iterable of array_like
+            In the order of `get_state`; copied.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the number of arrays, a shape or a value does not fit; a variance is at least 0.
+        """
+        if not hasattr(state, "__iter__") or isinstance(state, str):
+            raise TypeError(f"state is of type {type(state).__name__}; expected a list [mean, variance, ...]")
+        given = [checks.numeric(array, f"state[{at}]") for at, array in enumerate(state)]
+        sizes = [spec.n_out for spec in (layer.spec() for layer in self._layers) if spec.kind == "batch_norm"]
+        if len(given) != 2 * len(sizes):
+            raise ValueError(f"state has {len(given)} arrays; this network takes {2 * len(sizes)}")
+        arrays = []
+        for at, array in enumerate(given):
+            if array.shape != (sizes[at // 2],):
+                raise ValueError(f"state[{at}] has shape {array.shape}; expected ({sizes[at // 2]},)")
+            with np.errstate(over="ignore"):
+                arrays.append(np.ascontiguousarray(array, self._dtype))
+            if not np.isfinite(arrays[at]).all() or (at % 2 and (arrays[at] < 0).any()):
+                raise ValueError(f"state[{at}] has a value that no running {'variance' if at % 2 else 'mean'} can have")
+        with self._lock:
+            self._engine.set_state(arrays)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the network as an .npz file; see `nncore.io.save`."""
@@ -466,11 +516,12 @@ class Sequential:
         """Return what copies are made of; the engine's weights in place of the engine."""
         with self._lock:
             state = {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_lock")}
-            return {**state, "weights": self._engine.get_weights()}
+            return {**state, "weights": self._engine.get_weights(), "state": self._engine.get_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make a copy from what `__getstate__` gave."""
-        weights = state.pop("weights")
+        weights, running = state.pop("weights"), state.pop("state", [])
         self.__dict__.update(state)
         self._set_up_engine()
         self._engine.set_weights(weights)
+        self._engine.set_state(running)

@@ -11,15 +11,18 @@ pass through it, a number that is not finite, is reported from here.
 
 from __future__ import annotations
 
-from math import isfinite
+from itertools import pairwise
+from math import isfinite, prod
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nncore import activations, streams
+from nncore import numpy_layers, streams
 from nncore.errors import NonFiniteData, NonFiniteLoss
 from nncore.heads import head_for
+from nncore.numpy_layers import Rows
+from nncore.specs import LayerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from nncore.optimizers import Optimizer
 
     Array = np.ndarray[Any, Any]
-    LayerSpec = tuple[int, int, str, float]
 
 
 class NumpyEngine:
@@ -37,71 +39,86 @@ class NumpyEngine:
 
     Parameters
     ----------
-    layers : list of (n_in, n_out, activation, alpha)
-        One tuple for each layer; `activation` is a name and `alpha` the slope of leaky_relu (0.0 elsewhere).
+    layers : list of LayerSpec
+        Or of tuples of their fields.
     dtype : {"float32", "float64"}
         Type of the weights and of all arithmetic.
     """
 
     __slots__ = (
-        "_activations",
-        "_biases",
+        "_first",
         "_flat",
         "_gradient",
-        "_gradient_biases",
-        "_gradient_weights",
+        "_layers",
         "_lock",
         "_n_weights",
         "_shapes",
-        "_weights",
         "dtype",
         "n_in",
         "n_out",
         "n_parameters",
     )
 
-    def __init__(self, layers: Sequence[LayerSpec], dtype: str) -> None:
+    def __init__(self, layers: Sequence[Sequence[Any]], dtype: str) -> None:
+        specs = [LayerSpec(*layer) for layer in layers]
         self.dtype = np.dtype(dtype)
-        self.n_in = layers[0][0]
-        self.n_out = layers[-1][1]
-        self._activations = [
-            activations.LeakyReLU(alpha) if name == "leaky_relu" else activations.get(name)
-            for _, _, name, alpha in layers
-        ]
-        self._shapes = [(n_in, n_out) for n_in, n_out, _, _ in layers]
-        self._n_weights = sum(n_in * n_out for n_in, n_out in self._shapes)
-        self.n_parameters = self._n_weights + sum(n_out for _, n_out in self._shapes)
+        self.n_in = specs[0].n_in
+        self.n_out = specs[-1].n_out
+        self._shapes = [spec.shapes for spec in specs]
+        self._n_weights = sum(prod(shape) for shapes in self._shapes for shape in shapes if len(shape) == 2)
+        self.n_parameters = sum(prod(shape) for shapes in self._shapes for shape in shapes)
         self._lock = Lock()  # a prediction waits for the end of a step
         self._flat = np.zeros(self.n_parameters, self.dtype)
-        self._weights, self._biases = self._views(self._flat)
         self._gradient = np.zeros_like(self._flat)
-        self._gradient_weights, self._gradient_biases = self._views(self._gradient)
+        views = zip(specs, self._views(self._flat), self._views(self._gradient), strict=True)
+        self._layers = [numpy_layers.make(spec, index, *parts) for index, (spec, *parts) in enumerate(views)]
+        for layer, following in pairwise(self._layers):
+            if isinstance(layer, numpy_layers.NumpyDense) and isinstance(following, numpy_layers.NumpyBatchNorm):
+                layer.idle_bias = layer.activation.name == "identity"
+        # gradients by the inputs go no further down than the first layer with parameters
+        self._first = next(index for index, shapes in enumerate(self._shapes) if shapes)
 
     # ------------------------------------------------------------------------------------------------ weights
 
-    def _views(self, flat: Array) -> tuple[list[Array], list[Array]]:
-        """Cut a flat buffer into the layers' matrices and biases, without a copy."""
-        weights, biases = [], []
-        at, bias_at = 0, self._n_weights
-        for n_in, n_out in self._shapes:
-            weights.append(flat[at : at + n_in * n_out].reshape(n_in, n_out))
-            biases.append(flat[bias_at : bias_at + n_out])
-            at += n_in * n_out
-            bias_at += n_out
-        return weights, biases
+    def _views(self, flat: Array) -> list[list[Array]]:
+        """Cut a flat buffer into each layer's parameters, without a copy: matrices, then what never decays."""
+        views: list[list[Array]] = []
+        at, other_at = 0, self._n_weights
+        for shapes in self._shapes:
+            parts: list[Array] = []
+            views.append(parts)
+            for shape in shapes:
+                start = at if len(shape) == 2 else other_at
+                parts.append(flat[start : start + prod(shape)].reshape(shape))
+                if len(shape) == 2:
+                    at += prod(shape)
+                else:
+                    other_at += prod(shape)
+        return views
 
     def _arrays(self, flat: Array) -> list[Array]:
-        """Copy a flat buffer out as ``[W0, b0, W1, b1, ...]``."""
-        weights, biases = self._views(flat)
-        return [array.copy() for pair in zip(weights, biases, strict=True) for array in pair]
+        """Copy a flat buffer out as ``[W0, b0, W1, b1, ...]``, layer after layer."""
+        return [array.copy() for parts in self._views(flat) for array in parts]
 
     def _load(self, flat: Array, arrays: Sequence[Array]) -> None:
-        """Copy ``[W0, b0, W1, b1, ...]`` into a flat buffer."""
-        weights, biases = self._views(flat)
-        for view, array in zip(weights, arrays[::2], strict=True):
+        """Copy what `_arrays` gives into a flat buffer."""
+        for view, array in zip((part for parts in self._views(flat) for part in parts), arrays, strict=True):
             view[...] = array
-        for view, array in zip(biases, arrays[1::2], strict=True):
-            view[...] = array
+
+    def _normalized(self) -> list[numpy_layers.NumpyBatchNorm]:
+        return [layer for layer in self._layers if isinstance(layer, numpy_layers.NumpyBatchNorm)]
+
+    def get_state(self) -> list[Array]:
+        """Return copies of the running means and variances, ``[mean, variance, ...]``."""
+        with self._lock:
+            return [array.copy() for layer in self._normalized() for array in layer.state]
+
+    def set_state(self, arrays: Sequence[Array]) -> None:
+        """Copy in what `get_state` gives."""
+        with self._lock:
+            live = (array for layer in self._normalized() for array in layer.state)
+            for array, given in zip(live, arrays, strict=True):
+                array[...] = given
 
     def set_weights(self, arrays: Sequence[Array]) -> None:
         """Copy ``[W0, b0, W1, b1, ...]`` in; W is (n_in, n_out)."""
@@ -115,6 +132,8 @@ class NumpyEngine:
 
     def finite(self, slots: NumpySlots | None = None) -> bool:
         """Say whether every weight and bias is finite, and all that the optimizer keeps."""
+        if not all(_all_finite(array) for layer in self._normalized() for array in layer.state):
+            return False
         return _all_finite(self._flat) and (slots is None or _all_finite(slots.flat))
 
     def new_slots(self, n: int) -> NumpySlots:
@@ -123,16 +142,20 @@ class NumpyEngine:
 
     def snapshot(self, slots: NumpySlots | None, into: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
         """Copy weights and slots aside, into an earlier snapshot's memory where one is given."""
-        live = (self._flat,) if slots is None else (self._flat, slots.flat)
+        live = self._live(slots)
         if into is None:
             return tuple(array.copy() for array in live)
         for saved, array in zip(into, live, strict=True):
             np.copyto(saved, array)
         return into
 
+    def _live(self, slots: NumpySlots | None) -> list[Array]:
+        state = [array for layer in self._normalized() for array in layer.state]
+        return [self._flat, *state] if slots is None else [self._flat, *state, slots.flat]
+
     def restore(self, snapshot: tuple[Array, ...], slots: NumpySlots | None) -> None:
         """Bring weights and slots back to what `snapshot` saw."""
-        live = (self._flat,) if slots is None else (self._flat, slots.flat)
+        live = self._live(slots)
         with self._lock:
             for array, saved in zip(live, snapshot, strict=True):
                 np.copyto(array, saved)
@@ -159,17 +182,15 @@ class NumpyEngine:
 
     def _forward(self, x: Array) -> list[Array]:
         """Return ``[x, output of layer 0, output of layer 1, ...]``."""
-        *outputs, z = self._forward_to_logits(x)
-        return [*outputs, self._activations[-1](z)]
+        *outputs, z = self._forward_to_logits(x, None)
+        return [*outputs, self._layers[-1].activation(z)]
 
-    def _forward_to_logits(self, x: Array) -> list[Array]:
+    def _forward_to_logits(self, x: Array, rows: Rows | None) -> list[Array]:
         """Return `x`, the hidden layers' outputs, and what the last layer's activation gets."""
         outputs = [x]
-        for layer, activation in enumerate(self._activations):
-            z = outputs[-1] @ self._weights[layer]
-            z += self._biases[layer]
-            outputs.append(z if layer == len(self._weights) - 1 else activation(z))
-        return outputs
+        for layer in self._layers[:-1]:
+            outputs.append(layer.forward(outputs[-1], rows))
+        return [*outputs, self._layers[-1].logits(outputs[-1], rows)]
 
     # ----------------------------------------------------------------------------------------------- gradient
 
@@ -184,19 +205,19 @@ class NumpyEngine:
         with np.errstate(all="ignore"):
             require_finite("X", X)
             require_finite("y", y)
-            row_losses, _ = self._backward(X, y, head_for(self._activations[-1], loss))
+            rows = Rows(0, 0, 0, False)  # batch statistics as in training, nothing dropped
+            row_losses, _ = self._backward(X, y, head_for(self._layers[-1].activation, loss), rows)
             return _mean(row_losses), self._arrays(self._gradient)
 
-    def _backward(self, x: Array, y: Array, head: Head) -> tuple[Array, Array]:
+    def _backward(self, x: Array, y: Array, head: Head, rows: Rows) -> tuple[Array, Array]:
         """Set the gradient to that of the batch's mean loss; return the rows' losses and the predictions."""
-        *inputs, z = self._forward_to_logits(x)
+        *inputs, z = self._forward_to_logits(x, rows)
         row_losses, predictions, delta = head(z, y)
-        for layer in range(len(inputs) - 1, -1, -1):  # delta is the gradient with respect to the layer's z
-            np.matmul(inputs[layer].T, delta, out=self._gradient_weights[layer])
-            np.add.reduce(delta, axis=0, out=self._gradient_biases[layer])
-            if layer > 0:
-                delta = delta @ self._weights[layer].T
-                delta *= self._activations[layer - 1].gradient_from_output(inputs[layer])
+        for index in range(len(inputs) - 1, self._first - 1, -1):  # delta is the gradient by the layer's z
+            needed = index > self._first
+            below = self._layers[index].backward(delta, needed)
+            if below is not None and needed:
+                delta = below * self._layers[index - 1].activation.gradient_from_output(inputs[index])
         return row_losses, predictions
 
     # ----------------------------------------------------------------------------------------------- training
@@ -221,7 +242,7 @@ class NumpyEngine:
             for step in range(first_step, first_step + n_steps):
                 rows, x, y = job.batch(step)
                 require_finite("X", x, rows)
-                row_losses, predictions = self._backward(x, y, job.head)
+                row_losses, predictions = self._backward(x, y, job.head, job.rows(step))
                 if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
                     require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
                     raise NonFiniteLoss(step, self._first_overflow(x))
@@ -230,8 +251,28 @@ class NumpyEngine:
                     job.predictions[rows] = predictions
                 optimizer.steps += 1
                 with self._lock:
+                    for layer in self._normalized():
+                        layer.keep_running(len(x))
+                    self._regularize()
                     for weight, gradient, slots, decay in job.updates:
                         optimizer.update(weight, gradient, slots, optimizer.learning_rate, optimizer.steps, decay)
+                    self._limit_norms()
+
+    def _regularize(self) -> None:
+        """Add l1 sign(W) + l2 W to the gradients of the layers that have these."""
+        for layer in self._layers:
+            if isinstance(layer, numpy_layers.NumpyDense) and (layer.spec.l1 or layer.spec.l2):
+                weight, gradient = layer.weight, layer.gradients[0]
+                gradient += weight.dtype.type(layer.spec.l2) * weight
+                gradient += weight.dtype.type(layer.spec.l1) * np.sign(weight)
+
+    def _limit_norms(self) -> None:
+        """Scale columns of weights that are longer than their layer's max_norm down to it."""
+        for layer in self._layers:
+            if isinstance(layer, numpy_layers.NumpyDense) and layer.spec.max_norm:
+                length = np.sqrt(np.add.reduce(layer.weight * layer.weight, axis=0))
+                limit = layer.weight.dtype.type(layer.spec.max_norm)
+                layer.weight *= np.where(length > limit, limit / np.maximum(length, limit), 1)
 
     def _first_overflow(self, x: Array) -> int | None:
         """Return the index of the first layer whose output is not finite."""
@@ -342,7 +383,7 @@ class NumpyJob:
         n = len(X)
         self.X = X
         self.y = y
-        self.head = head_for(engine._activations[-1], loss)
+        self.head = head_for(engine._layers[-1].activation, loss)
         self.optimizer = optimizer
         self.updates = engine._updates(slots, optimizer.weight_decay)
         self.steps_per_epoch = -(-n // batch_size)
@@ -364,6 +405,11 @@ class NumpyJob:
         """Take note of the losses of a step's rows."""
         so_far = 0.0 if step % self.steps_per_epoch == 0 else self._loss_sum
         self._loss_sum = so_far + float(np.add.reduce(row_losses, dtype=np.float64))
+
+    def rows(self, step: int) -> Rows:
+        """Return what layers are told of a step's rows."""
+        epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
+        return Rows(self._seed, self._first_epoch + epoch, step_of_epoch * self._batch_size, True)
 
     def batch(self, step: int) -> tuple[slice | Array, Array, Array]:
         """Return the indices of a step's rows, and the rows themselves of X and y."""

@@ -29,9 +29,9 @@ _ROUNDS = 5
 class LayerCost(NamedTuple):
     """One layer's share of a training step, with one thread; times in seconds.
 
-    `flops`, `predicted` and `measured` are of forward, backward (the gradient by the inputs; none for the first layer)
-    and update (the gradient of the weights, the optimizer, the transposed copy). Without the native core both times
-    are None.
+    `activation` is the layer's, or the kind of a layer that is not dense. `flops`, `predicted` and `measured` are of
+    forward, backward (the gradient by the inputs; none for the first layer) and update (the gradient of the weights, the
+    optimizer, the transposed copy). Without the native core both times are None.
     """
 
     n_in: int
@@ -102,22 +102,18 @@ def plan(network: Sequential, batch_size: int, optimizer: str | Optimizer, threa
     like = _fresh(optimizers.get(optimizer))
     if threads is not None:
         threads = checks.positive_int(threads, "threads")
-    shapes = [(layer.n_in, layer.n_out, layer.activation) for layer in network.layers]
-    products = [2.0 * batch_size * n_in * n_out for n_in, n_out, _ in shapes]
-    flops = [(product, product if index else 0.0, product) for index, product in enumerate(products)]
-    engine = engines.make(
-        [(*shape[:2], shape[2].name, shape[2].alpha) for shape in shapes], network.dtype, network.backend
-    )
-    rng = np.random.default_rng(0)  # weights of its own: the user's might overflow on made-up data
-    engine.set_weights(
-        [
-            array
-            for n_in, n_out, _ in shapes
-            for array in (rng.uniform(-1, 1, (n_in, n_out)) / np.sqrt(n_in), np.zeros(n_out))
-        ]
-    )
+    specs = [layer.spec() for layer in network.layers]
+    first = next(index for index, spec in enumerate(specs) if spec.shapes)  # needs no gradient by its inputs
+    flops = []
+    for index, spec in enumerate(specs):
+        product = 2.0 * batch_size * spec.n_in * spec.n_out if spec.kind == "dense" else 0.0
+        flops.append((product, product if index > first else 0.0, product))
+    engine = engines.make(specs, network.dtype, network.backend)
+    # Weights of its own: the user's might overflow on made-up data.
+    engine.set_weights([array for layer in network.layers for array in layer.initial(0, 0)])
+    names = [(spec.n_in, spec.n_out, spec.activation if spec.kind == "dense" else spec.kind) for spec in specs]
     if network.backend == "numpy":
-        layers = [LayerCost(*shape[:2], shape[2].name, f, None, None) for shape, f in zip(shapes, flops, strict=True)]
+        layers = [LayerCost(*name, f, None, None) for name, f in zip(names, flops, strict=True)]
         measured = _steps(network, engine, like, batch_size, [0])
         return Plan(batch_size, layers, None, {}, measured, 0, "NumPy's BLAS library chooses its threads itself.")
     core = engines.core()
@@ -128,8 +124,8 @@ def plan(network: Sequential, batch_size: int, optimizer: str | Optimizer, threa
     predicted = {n: engine.predicted_ns(batch_size, like, n)[0] * 1e-9 for n in counts}
     estimates, found = engine.predicted_ns(batch_size, like, 1)[1], engine.measured_ns(batch_size, like)
     layers = [
-        LayerCost(*shape[:2], shape[2].name, f, _seconds(estimate), _seconds(times))
-        for shape, f, estimate, times in zip(shapes, flops, estimates, found, strict=True)
+        LayerCost(*name, f, _seconds(estimate), _seconds(times))
+        for name, f, estimate, times in zip(names, flops, estimates, found, strict=True)
     ]
     measured = _steps(network, engine, like, batch_size, counts)
     begins = engine.first_choice(batch_size, like, most)
@@ -226,7 +222,7 @@ def _layer_table(layers: list[LayerCost], peak: float) -> list[str]:
         if layer.predicted is None or layer.measured is None:
             continue
         measured = sum(layer.measured)
-        parts = [_time(part) if flops else "-" for part, flops in zip(layer.measured, layer.flops, strict=True)]
+        parts = [_time(part) if part else "-" for part in layer.measured]
         share = sum(layer.flops) / measured / peak
         shape = f"{layer.n_in} -> {layer.n_out}"
         cells = (_short(sum(layer.flops)), *parts, _time(measured), _time(sum(layer.predicted)), f"{share:.0%}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import checks, engines
+from nncore.layers import Dense
 from nncore.network import Sequential
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def cross_check(
     for backend in ("native", "numpy"):
         twin = Sequential(net.layers, dtype=net.dtype.name, seed=net.seed, backend=backend)
         twin.set_weights(weights)
+        twin.set_state(net.get_state())
         value, gradients = twin.loss_and_gradients(X, y, loss)
         named = {f"output of layer {index}": array for index, array in enumerate(twin.forward(X, layers=True))}
         named["loss"] = np.array(value)
@@ -122,7 +124,8 @@ def cross_check(
     outputs = [array for name, array in plain.items() if name.startswith("output")]
     inputs = [checks.matrix(X, "X", net.n_in, net.dtype), *outputs[:-1]]
     with np.errstate(all="ignore"):
-        largest = float(np.abs(inputs[-1] @ weights[-2] + weights[-1]).max())
+        z = inputs[-1] @ weights[-2] + weights[-1] if isinstance(net.layers[-1], Dense) else outputs[-1]
+        largest = float(np.abs(z).max())
         widest = max(1.0, *(float(np.abs(array).max()) for array in inputs))
     floors = {"output": float(np.finfo(net.dtype).tiny), "loss": 1e-3 * largest, "gradient": 1e-3 * largest * widest}
     return max(_compare(name, native[name], plain[name], tolerance, floors[name.split()[0]]) for name in plain)

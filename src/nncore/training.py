@@ -15,6 +15,7 @@ import numpy as np
 from nncore import checks, losses, metrics, optimizers, streams, targets
 from nncore.errors import DivergenceError, NonFiniteData, NonFiniteLoss
 from nncore.history import History
+from nncore.layers import Dense
 from nncore.numpy_backend import require_finite
 
 if TYPE_CHECKING:
@@ -319,9 +320,12 @@ def _scores(
     engine = network._engine
     activation = network.layers[-1].activation
     from_logits = None
-    if (activation.name, loss.name) in (("softmax", "cross_entropy"), ("sigmoid", "bce")):
+    if isinstance(network.layers[-1], Dense) and (activation.name, loss.name) in (
+        ("softmax", "cross_entropy"),
+        ("sigmoid", "bce"),
+    ):
         from_logits = loss.from_logits_rows  # type: ignore[attr-defined]
-    weight, bias = engine.get_weights()[-2:]
+    weight, bias = engine.get_weights()[-2:] if from_logits is not None else (None, None)
     row_losses = np.empty(len(X))
     predictions = np.empty((len(X), network.n_out), network.dtype)
     for start in range(0, len(X), _ROWS_PER_EVALUATION):

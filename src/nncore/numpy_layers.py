@@ -1,0 +1,196 @@
+"""The NumPy engine's layers: forward and backward of each kind, over views of the engine's flat buffers.
+
+``forward(x, rows)`` returns the layer's outputs; ``rows`` says which rows of which epoch these are while training, and
+is None otherwise. ``backward(d, needed)`` takes the gradient by what the activation gets, fills the views of the
+parameters' gradients and returns the gradient by the layer's inputs, where that is needed, for the same rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nncore import activations, streams
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from nncore.activations import Activation
+    from nncore.specs import LayerSpec
+
+    Array = np.ndarray[Any, Any]
+
+
+class Rows(NamedTuple):
+    """A training batch: the seed and number of its epoch, its first row's place in that, and whether dropout drops."""
+
+    seed: int
+    epoch: int
+    first: int
+    dropping: bool
+
+
+def activation_of(spec: LayerSpec) -> Activation:
+    """Return the activation object of a spec."""
+    return activations.LeakyReLU(spec.alpha) if spec.activation == "leaky_relu" else activations.get(spec.activation)
+
+
+class NumpyDense:
+    """z = x W + b."""
+
+    def __init__(self, spec: LayerSpec, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
+        self.activation = activation_of(spec)
+        self.weight, self.bias = parameters
+        self.gradients = gradients
+        self.spec = spec
+        self.idle_bias = False
+
+    def linear(self, x: Array) -> Array:
+        """Return z."""
+        z: Array = x @ self.weight
+        z += self.bias
+        return z
+
+    def forward(self, x: Array, rows: Rows | None) -> Array:
+        """Return f(z)."""
+        self.x = x
+        return self.activation(self.linear(x))  # type: ignore[no-any-return]
+
+    def logits(self, x: Array, rows: Rows | None) -> Array:
+        """Return z."""
+        self.x = x
+        return self.linear(x)
+
+    def backward(self, d: Array, needed: bool) -> Array | None:
+        """Return d W^T; dW = x^T d, db = sum of d."""
+        np.matmul(self.x.T, d, out=self.gradients[0])
+        np.add.reduce(d, axis=0, out=self.gradients[1])
+        if self.idle_bias and len(d) > 1:
+            # A batch normalisation takes any bias away. Worked out, the gradient would be rounding errors, which Adam
+            # makes as large as any other.
+            self.gradients[1][...] = 0
+        return d @ self.weight.T if needed else None
+
+
+class NumpyDropout:
+    """x m / (1 - rate), m drawn from the streams; see `nncore.regularization.Dropout`."""
+
+    gradients: Sequence[Array] = ()
+
+    def __init__(self, spec: LayerSpec, index: int) -> None:
+        self.activation = activations.identity
+        self.spec = spec
+        self.index = index
+        self.stride = -(-spec.n_out // 16) * 16
+        self.threshold = int(spec.rate * 2.0**32)
+
+    def forward(self, x: Array, rows: Rows | None) -> Array:
+        """Return what is left of x."""
+        self.mask: Array | None = None
+        if rows is None or not rows.dropping:
+            return x
+        n, stream = len(x), rows.epoch | self.index << 40
+        words = streams.words(rows.seed, streams.DROPOUT, stream, rows.first * self.stride, n * self.stride)
+        kept = words.reshape(n, self.stride)[:, : self.spec.n_out] >= self.threshold
+        self.mask = kept * x.dtype.type(1 / (1 - self.spec.rate))
+        dropped: Array = x * self.mask
+        return dropped
+
+    logits = forward
+
+    def backward(self, d: Array, needed: bool) -> Array | None:
+        """Return d m / (1 - rate)."""
+        return d if self.mask is None else d * self.mask
+
+
+class NumpyBatchNorm:
+    """gamma xhat + beta, xhat by column; see `nncore.regularization.BatchNorm`."""
+
+    def __init__(self, spec: LayerSpec, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
+        self.activation = activation_of(spec)
+        self.spec = spec
+        self.gamma, self.beta = parameters
+        self.gradients = gradients
+        self.state = [np.zeros_like(self.beta), np.ones_like(self.beta)]  # running mean and variance
+
+    def logits(self, x: Array, rows: Rows | None) -> Array:
+        """Return gamma xhat + beta."""
+        self.by_batch = rows is not None and len(x) > 1
+        self.mean: Array = x.mean(axis=0) if self.by_batch else self.state[0]
+        self.variance: Array = x.var(axis=0) if self.by_batch else self.state[1]
+        self.scale = 1 / np.sqrt(self.variance + x.dtype.type(self.spec.epsilon))
+        self.xhat = (x - self.mean) * self.scale
+        z: Array = self.xhat * self.gamma + self.beta
+        return z
+
+    def forward(self, x: Array, rows: Rows | None) -> Array:
+        """Return f(gamma xhat + beta)."""
+        return self.activation(self.logits(x, rows))  # type: ignore[no-any-return]
+
+    def backward(self, d: Array, needed: bool) -> Array | None:
+        """Return gamma / sqrt(variance + epsilon) (d - mean of d - xhat mean of (d xhat))."""
+        d_gamma, d_beta = self.gradients
+        np.add.reduce(d * self.xhat, axis=0, out=d_gamma)
+        np.add.reduce(d, axis=0, out=d_beta)
+        share = d.dtype.type(1 / len(d) if self.by_batch else 0)
+        dx: Array = self.gamma * self.scale * (d - d_beta * share - self.xhat * (d_gamma * share))
+        return dx
+
+    def keep_running(self, n_rows: int) -> None:
+        """Take the latest batch's statistics into the running ones, once its update is sure."""
+        if not self.by_batch:
+            return
+        momentum = self.spec.momentum
+        for running, batch, factor in zip(
+            self.state, (self.mean, self.variance), (1, n_rows / (n_rows - 1)), strict=True
+        ):
+            running *= 1 - momentum
+            running += momentum * factor * batch
+
+
+class NumpyLayerNorm:
+    """gamma xhat + beta, xhat by row; see `nncore.regularization.LayerNorm`."""
+
+    def __init__(self, spec: LayerSpec, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
+        self.activation = activation_of(spec)
+        self.spec = spec
+        self.gamma, self.beta = parameters
+        self.gradients = gradients
+
+    def logits(self, x: Array, rows: Rows | None) -> Array:
+        """Return gamma xhat + beta."""
+        variance = x.var(axis=1, keepdims=True)
+        self.scale = 1 / np.sqrt(variance + x.dtype.type(self.spec.epsilon))
+        self.xhat = (x - x.mean(axis=1, keepdims=True)) * self.scale
+        z: Array = self.xhat * self.gamma + self.beta
+        return z
+
+    def forward(self, x: Array, rows: Rows | None) -> Array:
+        """Return f(gamma xhat + beta)."""
+        return self.activation(self.logits(x, rows))  # type: ignore[no-any-return]
+
+    def backward(self, d: Array, needed: bool) -> Array | None:
+        """Return (g - mean of g - xhat mean of (g xhat)) / sqrt(variance + epsilon), g = gamma d, means by row."""
+        np.add.reduce(d * self.xhat, axis=0, out=self.gradients[0])
+        np.add.reduce(d, axis=0, out=self.gradients[1])
+        g = d * self.gamma
+        product = (g * self.xhat).mean(axis=1, keepdims=True)
+        dx: Array = self.scale * (g - g.mean(axis=1, keepdims=True) - self.xhat * product)
+        return dx
+
+
+NumpyLayer = NumpyDense | NumpyDropout | NumpyBatchNorm | NumpyLayerNorm
+
+
+def make(spec: LayerSpec, index: int, parameters: Sequence[Array], gradients: Sequence[Array]) -> NumpyLayer:
+    """Return the layer of a spec, the network's `index`-th."""
+    if spec.kind == "dropout":
+        return NumpyDropout(spec, index)
+    kinds: dict[str, type[NumpyDense] | type[NumpyBatchNorm] | type[NumpyLayerNorm]] = {
+        "dense": NumpyDense,
+        "batch_norm": NumpyBatchNorm,
+        "layer_norm": NumpyLayerNorm,
+    }
+    return kinds[spec.kind](spec, parameters, gradients)
