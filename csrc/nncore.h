@@ -14,7 +14,26 @@
 #include <stdint.h>
 
 typedef enum { NN_F32, NN_F64 } nn_dtype;
-typedef enum { NN_IDENTITY, NN_STEP, NN_SIGMOID, NN_TANH, NN_RELU, NN_LEAKY_RELU, NN_SOFTMAX } nn_activation;
+typedef enum {
+    NN_IDENTITY,
+    NN_STEP,
+    NN_SIGMOID,
+    NN_TANH,
+    NN_RELU,
+    NN_LEAKY_RELU,
+    NN_SOFTMAX,
+    NN_ELU,
+    NN_SELU,
+    NN_SOFTPLUS,
+    NN_EXPONENTIAL,
+    NN_HARD_SIGMOID,
+    NN_HARD_TANH,
+    NN_GELU, /* from here on the derivative does not follow from the output: see nn_keeps_slopes */
+    NN_GELU_TANH,
+    NN_SILU,
+    NN_MISH,
+    NN_HARD_SILU
+} nn_activation;
 typedef enum { NN_MSE, NN_BCE, NN_CROSS_ENTROPY } nn_loss;
 typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
 typedef enum { NN_OK, NN_BAD_X, NN_BAD_Y, NN_DIVERGED, NN_NO_MEMORY, NN_BAD_SIZE } nn_status;
@@ -64,7 +83,7 @@ void nn_order_of_keys(const uint64_t *keys, uint32_t n, uint32_t *order, void *s
 typedef struct nn_layer {
     int64_t n_in, n_out;
     int activation; /* nn_activation */
-    double alpha;   /* leaky_relu's slope below 0 */
+    double alpha;   /* leaky_relu's slope below 0, minus elu's lower limit */
 } nn_layer;
 
 typedef struct nn_plan nn_plan;

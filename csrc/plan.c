@@ -119,7 +119,8 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
     const int64_t row_bytes = p->panel * p->size;
     rows = spread(rows, row_bytes);
     double panels = (double)nn_ceil_div(p->layers[0].n_in, p->panel);
-    for (int l = 0; l < p->n_layers; l++) panels += 2 * (double)p->layers[l].panels;
+    for (int l = 0; l < p->n_layers; l++)
+        panels += (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2) * (double)p->layers[l].panels;
     const double bytes = (double)rows * ((double)row_bytes * panels + sizeof(double)) + ALIGNMENT;
     *bytes_needed = bytes * n;
     if (*bytes_needed > MOST_BYTES) return NN_NO_MEMORY;
@@ -130,19 +131,20 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
         w->rows = rows;
         w->bytes = (size_t)bytes;
         w->memory = nn_buffer(w->bytes);
-        w->act = nn_buffer(2 * ((size_t)p->n_layers + 1) * sizeof *w->act);
+        w->act = nn_buffer(3 * ((size_t)p->n_layers + 1) * sizeof *w->act);
         if (!w->memory || !w->act) {
             p->n_training++;
             free_workspaces(p);
             return NN_NO_MEMORY;
         }
         w->delta = w->act + p->n_layers + 1;
+        w->slope = w->delta + p->n_layers + 1;
         char *next = w->memory;
         w->act[0] = next;
         next += nn_ceil_div(p->layers[0].n_in, p->panel) * rows * row_bytes;
         for (int l = 0; l < p->n_layers; l++)
-            for (int side = 0; side < 2; side++) {
-                (side ? w->delta : w->act)[l + 1] = next;
+            for (int kind = 0; kind < (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2); kind++) {
+                (kind == 0 ? w->act : kind == 1 ? w->delta : w->slope)[l + 1] = next;
                 next += p->layers[l].panels * rows * row_bytes;
             }
         w->row_loss = (double *)next;
@@ -204,7 +206,7 @@ nn_product nn_backward_of(const nn_plan *p, int l, const nn_workspace *w) {
                         .n = g->n_in,
                         .out = w->delta[l],
                         .out_rows = w->rows,
-                        .outputs = w->act[l],
+                        .outputs = w->slope[l] ? w->slope[l] : w->act[l],
                         .activation = g[-1].activation,
                         .alpha = g[-1].alpha,
                         .width = (int)p->vector};

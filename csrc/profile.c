@@ -40,7 +40,8 @@ static void run_part(const profile *c, const nn_workspace *w, int part) {
     const nn_plan *p = c->p;
     const int own = p->layers[c->layer].activation, activation = own == NN_SOFTMAX ? NN_IDENTITY : own;
     if (part == 0) {
-        const nn_product f = nn_forward_of(p, c->layer, w->act[c->layer], w->act[c->layer + 1], w->rows, activation);
+        nn_product f = nn_forward_of(p, c->layer, w->act[c->layer], w->act[c->layer + 1], w->rows, activation);
+        f.slopes = w->slope[c->layer + 1];
         p->kernels->forward(&f, 0, c->rows);
     } else if (part == 1) {
         const nn_product b = nn_backward_of(p, c->layer, w);

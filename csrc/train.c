@@ -101,7 +101,8 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
     }
     for (int l = 0; l <= last; l++) {
         const int activation = l == last && logits ? NN_IDENTITY : layers[l].activation;
-        const nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
+        nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
+        forward.slopes = w->slope[l + 1];
         k->forward(&forward, r0, r1);
     }
     const nn_loss_args loss = {job->loss,
@@ -116,7 +117,8 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
                                first,
                                b->scale,
                                w->row_loss,
-                               width};
+                               width,
+                               w->slope[last + 1]};
     k->loss(&loss, r0, r1);
     if (!isfinite(sum(w->row_loss + r0, r1 - r0)))
         for (int64_t r = r0; r < r1 && f->status == NN_OK; r++)

@@ -170,7 +170,7 @@ def _layers(header: dict[str, Any]) -> list[Dense]:
         Dense(
             entry["n_in"],
             entry["n_out"],
-            activations.LeakyReLU(entry["alpha"]) if entry["activation"] == "leaky_relu" else entry["activation"],
+            activations.restored(entry["activation"], entry["alpha"]),
             entry["initializer"],
         )
         for entry in header["layers"]

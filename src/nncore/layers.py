@@ -34,8 +34,8 @@ class Dense:
         Name or object, such as ``LeakyReLU(0.2)``.
     initializer : str or callable, default "auto"
         Initial weights: a name of `nncore.initializers`, or a function of (n_in, n_out, seed, stream) that returns a
-        matrix (n_in, n_out). "auto" is He's normal one for the relu family, Glorot's uniform one otherwise. Biases
-        start at zero.
+        matrix (n_in, n_out). "auto" is He's normal one for the relu family, LeCun's for selu, Glorot's uniform one
+        otherwise. Biases start at zero.
 
     Attributes
     ----------

@@ -38,7 +38,7 @@ class NumpyEngine:
     Parameters
     ----------
     layers : list of (n_in, n_out, activation, alpha)
-        One tuple for each layer; `activation` is a name and `alpha` the slope of leaky_relu (0.0 elsewhere).
+        One tuple for each layer; `activation` is a name and `alpha` the number of leaky_relu and elu (0.0 elsewhere).
     dtype : {"float32", "float64"}
         Type of the weights and of all arithmetic.
     """
@@ -64,10 +64,7 @@ class NumpyEngine:
         self.dtype = np.dtype(dtype)
         self.n_in = layers[0][0]
         self.n_out = layers[-1][1]
-        self._activations = [
-            activations.LeakyReLU(alpha) if name == "leaky_relu" else activations.get(name)
-            for _, _, name, alpha in layers
-        ]
+        self._activations = [activations.restored(name, alpha) for _, _, name, alpha in layers]
         self._shapes = [(n_in, n_out) for n_in, n_out, _, _ in layers]
         self._n_weights = sum(n_in * n_out for n_in, n_out in self._shapes)
         self.n_parameters = self._n_weights + sum(n_out for _, n_out in self._shapes)
@@ -162,13 +159,18 @@ class NumpyEngine:
         *outputs, z = self._forward_to_logits(x)
         return [*outputs, self._activations[-1](z)]
 
-    def _forward_to_logits(self, x: Array) -> list[Array]:
-        """Return `x`, the hidden layers' outputs, and what the last layer's activation gets."""
+    def _forward_to_logits(self, x: Array, kept: dict[int, Array] | None = None) -> list[Array]:
+        """Return `x`, the hidden layers' outputs, and what the last layer's activation gets.
+
+        `kept` takes each hidden layer's z, by its index, where its derivative does not follow from the output.
+        """
         outputs = [x]
         for layer, activation in enumerate(self._activations):
             z = outputs[-1] @ self._weights[layer]
             z += self._biases[layer]
             outputs.append(z if layer == len(self._weights) - 1 else activation(z))
+            if kept is not None and activation.keeps_slope:
+                kept[layer] = z
         return outputs
 
     # ----------------------------------------------------------------------------------------------- gradient
@@ -189,14 +191,16 @@ class NumpyEngine:
 
     def _backward(self, x: Array, y: Array, head: Head) -> tuple[Array, Array]:
         """Set the gradient to that of the batch's mean loss; return the rows' losses and the predictions."""
-        *inputs, z = self._forward_to_logits(x)
+        kept: dict[int, Array] = {}
+        *inputs, z = self._forward_to_logits(x, kept)
         row_losses, predictions, delta = head(z, y)
         for layer in range(len(inputs) - 1, -1, -1):  # delta is the gradient with respect to the layer's z
             np.matmul(inputs[layer].T, delta, out=self._gradient_weights[layer])
             np.add.reduce(delta, axis=0, out=self._gradient_biases[layer])
             if layer > 0:
                 delta = delta @ self._weights[layer].T
-                delta *= self._activations[layer - 1].gradient_from_output(inputs[layer])
+                below = inputs[layer]
+                delta *= self._activations[layer - 1].slope(kept.get(layer - 1, below), below)
         return row_losses, predictions
 
     # ----------------------------------------------------------------------------------------------- training

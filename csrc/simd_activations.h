@@ -1,0 +1,171 @@
+/* simd_activations.h: the activations made of exp and of the normal distribution, on vectors, and their derivatives.
+ *
+ * elu, selu:  expm1(z) below 0, from the parts of exp, so that nothing is lost near 0.
+ * softplus:   max(z, 0) + log1p(exp(-|z|)).
+ * gelu:       with x = |z| and Q(x) = 1 - Phi(x) = exp(-x^2 / 2) R(x), z Phi(z) = -x Q(x) below 0 and z - x Q(x) above: the
+ *             tail is never a difference. R(x) (k + x) = G varies between 0.39 and 0.48 and is a polynomial in 1 / (k + x).
+ *             x^2 is taken exactly, in two parts, as exp magnifies its rounding by x^2.
+ * gelu_tanh, silu: z s(w) with the sigmoid s, w = 2 sqrt(2 / pi) (z + 0.044715 z^3) or z.
+ * mish:       with w = e (e + 2), e = exp(z), tanh(log(1 + e)) = w / (w + 2); z - 2 z / (w + 2) above 0.
+ * Where z exp(z) is still a normal number though exp(z) is not, mantissa and exponent of exp(z) are applied apart.
+ * At -infinity the last four are -0, with the derivative 0; NaN gives NaN everywhere.
+ *
+ * tests/test_kernels_activations.py holds each to its error: of the value, wherever it is a normal number, in units of the
+ * last place, on float32 and float64 alike; of the derivative, in units of the last place of 1.
+ */
+#ifndef NN_SIMD_ACTIVATIONS_H
+#define NN_SIMD_ACTIVATIONS_H
+
+#include "simd_math.h"
+
+#define SELU_SCALE ((real)1.0507009873554804934193349852946)
+#define SELU_LIMIT ((real)1.7580993408473768599402175208123)  /* scale alpha, alpha = 1.67326... */
+#define GELU_LINEAR ((real)1.5957691216057307117597842397375) /* 2 sqrt(2 / pi) */
+#define GELU_CUBIC ((real)0.071354816272600248)               /* 0.044715 times that */
+#define DENSITY ((real)0.39894228040143267793994605993438)    /* 1 / sqrt(2 pi) */
+
+#ifdef NN_DOUBLE
+#define EXPM1_FLAT (-38.0)            /* expm1 rounds to -1 from here on down */
+#define GATE_LOWEST (-760.0)          /* z exp(z) vanishes from here on down */
+#define MISH_FLAT 20.0                /* mish(z) rounds to z from here on */
+#define HIGH_BITS (~(ireal)0x7ffffff) /* leave 26 bits of a number, whose square is exact */
+#define NORMAL_FAR 39.0               /* Q(x) vanishes from here on */
+#define NORMAL_SHIFT 6.0              /* k */
+#define NORMAL_BEND 19.0 /* G(1 / (k + x)) changes by about so much times 1 / (k + x) of what that does, relatively */
+#define NORMAL_A 13.875  /* A / (k + x) + B lies in [-1, 1] */
+#define NORMAL_B (-1.3125)
+static const real normal_g[] = {
+    0.88359109892586851,     0.76141094459741554,     0.57618082220058997,    0.3821528054647001,
+    0.22080326827222252,     0.10983610727072295,     0.04605565003266774,    0.01564207132255227,
+    0.0039331788266243374,   0.0005303902913316894,   -7.3295324827709661e-5, -5.691923316417061e-5,
+    -9.3997088808253294e-6,  2.1816764803035927e-6,   1.1804031971629327e-6,  1.933838157171353e-8,
+    -9.9558101939394048e-8,  -1.3599495894042864e-8,  7.6996019445533622e-9,  1.739927823305494e-9,
+    -5.3424961266629998e-10, -1.2536434416801956e-10, 2.1800059424719695e-11};
+#else
+#define EXPM1_FLAT (-18.0f)
+#define GATE_LOWEST (-110.0f)
+#define MISH_FLAT 10.0f
+#define HIGH_BITS (~(ireal)0xfff) /* 12 bits */
+#define NORMAL_FAR 14.5f
+#define NORMAL_SHIFT 3.5f /* k */
+#define NORMAL_BEND 6.1f  /* G(1 / (k + x)) changes by about so much times 1 / (k + x) of what that does, relatively */
+#define NORMAL_A 8.6875f  /* A / (k + x) + B lies in [-1, 1] */
+#define NORMAL_B (-1.484375f)
+static const real normal_g[] = {0.868311346f,   0.566516697f,    0.251345694f,     0.0663127378f,
+                                0.00395470904f, -0.00328662456f, -0.000580327061f, 0.00022399686f,
+                                4.38813913e-5f, -1.71160409e-5f, -1.73529236e-6f};
+#endif
+
+INLINE vec clamp(vec x, real low, real high) { /* NaN stays */
+    x = blend(vless(x, broadcast(low)), broadcast(low), x);
+    return blend(vless(broadcast(high), x), broadcast(high), x);
+}
+
+/* exp(x) = (1 + p) scale[0] scale[1]: two powers of two, for each of which there is a normal number */
+typedef struct exp_parts {
+    vec p, scale[2];
+} exp_parts;
+
+INLINE exp_parts exp_in_parts(vec x) {
+    ivec n;
+    const vec p = expm1_reduced(reduce_exp(x, &n));
+    const ivec half = n >> 1;
+    return (exp_parts){p, {power_of_two(half), power_of_two(n - half)}};
+}
+
+/* exp(x) - 1 for x <= 0, -0 included */
+INLINE vec expm1_below(vec x) {
+    const vec flat = broadcast(EXPM1_FLAT);
+    ivec n;
+    const vec p = expm1_reduced(reduce_exp(blend(vless(x, flat), flat, x), &n)), scale = power_of_two(n);
+    return copy_sign(fma_(scale, p, scale - broadcast(1)), x);
+}
+
+/* scale z above 0, limit expm1(z) below */
+INLINE vec velu(vec z, vec scale, vec limit) {
+    const vec zero = broadcast(0);
+    const mask above = vless(zero, z);
+    return blend(above, scale * z, limit * expm1_below(blend(above, zero, z)));
+}
+
+INLINE vec vsoftplus(vec z) {
+    const vec zero = broadcast(0);
+    vec lost, e = exp_and_lost(-vabs(z), &lost);
+    /* what exp's rounding took, by log1p' = 1 / (1 + e), for which a straight line is good enough */
+    vec y = fma_(lost, fma_(broadcast((real)-0.5), e, broadcast(1)), vlog1p(e));
+    return blend(vless(zero, z), z, zero) + y;
+}
+
+INLINE vec vhard_sigmoid(vec z) { return clamp((z + broadcast(3)) * broadcast((real)(1.0 / 6)), 0, 1); }
+
+INLINE vec vhard_silu(vec z, vec *slope) {
+    const vec zero = broadcast(0), one = broadcast(1), three = broadcast(3);
+    const mask low = vless(z, -three);
+    vec s = fma_(z, broadcast((real)(1.0 / 3)), broadcast((real)0.5)); /* NaN stays */
+    s = blend(vless(three, z), one, s);
+    *slope = blend(low, zero, blend(vequal(z, -three), zero, s));
+    return blend(low, -three, z) * vhard_sigmoid(z);
+}
+
+/* z s(w), of the derivative s(w) + z w' s(w) s(-w) */
+INLINE vec gated(vec z, vec w, vec dw, vec *slope) {
+    const vec zero = broadcast(0), one = broadcast(1);
+    const mask below = vless(w, zero);
+    const exp_parts x = exp_in_parts(clamp(-vabs(w), GATE_LOWEST, 0));
+    const vec e = (x.p + one) * x.scale[0] * x.scale[1], q = one / (one + e);
+    const vec y = clamp(z, GATE_LOWEST, -GATE_LOWEST);
+    *slope = blend(below, e * q, q) + y * dw * (e * q * q);
+    const vec v = blend(below, fma_(y, x.p, y), z) * q;
+    return v * blend(below, x.scale[0], one) * blend(below, x.scale[1], one);
+}
+
+INLINE vec vsilu(vec z, vec *slope) { return gated(z, z, broadcast(1), slope); }
+
+INLINE vec vgelu_tanh(vec z, vec *slope) {
+    const vec y = clamp(z, -NORMAL_FAR, NORMAL_FAR), square = y * y;
+    const vec w = y * fma_(broadcast(GELU_CUBIC), square, broadcast(GELU_LINEAR));
+    const vec dw = fma_(broadcast(3 * GELU_CUBIC), square, broadcast(GELU_LINEAR));
+    return gated(z, w, dw, slope);
+}
+
+INLINE vec vmish(vec z, vec *slope) {
+    const vec zero = broadcast(0), one = broadcast(1), two = broadcast(2), flat = broadcast(MISH_FLAT);
+    const vec y = clamp(z, GATE_LOWEST, MISH_FLAT);
+    const exp_parts x = exp_in_parts(y);
+    const vec e = (x.p + one) * x.scale[0] * x.scale[1], plus = e + two, w = e * plus, q = one / (w + two);
+    *slope = fma_(y * broadcast(4), (e * q) * ((one + e) * q), w * q);
+    const vec below = fma_(y, x.p, y) * (plus * q) * x.scale[0] * x.scale[1];
+    const vec v = blend(vless(zero, z), fma_(y * -two, q, y), below);
+    return blend(vless(flat, z), z, v);
+}
+
+/* exp(x + rest), |rest| < 0.1, 0 where that is not a normal number, and what rounding took from it */
+INLINE vec exp_of_sum(vec x, vec rest, vec *lost) {
+    const vec sum = x + rest;
+    const vec shifted = fma_(sum, broadcast((real)1.4426950408889634074), broadcast(ROUNDER));
+    const ivec n = as_bits(shifted) - as_bits(broadcast(ROUNDER)), half = n >> 1;
+    const vec whole = shifted - broadcast(ROUNDER);
+    const vec r = fma_(whole, broadcast(-LN2_HIGH), x) + fma_(whole, broadcast(-LN2_LOW), rest);
+    const vec p = expm1_reduced(r), m = p + broadcast(1), first = power_of_two(half), second = power_of_two(n - half);
+    *lost = (p - (m - broadcast(1))) * first * second;
+    return blend(vless(sum, broadcast(EXP_LOWEST)), broadcast(0), m * first * second);
+}
+
+INLINE vec vgelu(vec z, vec *slope) {
+    const vec zero = broadcast(0), one = broadcast(1), k = broadcast(NORMAL_SHIFT), far = broadcast(NORMAL_FAR);
+    const mask below = vless(z, zero);
+    vec x = vabs(z);
+    x = blend(vless(far, x), far, x);
+    const vec high = as_real(as_bits(x) & HIGH_BITS), minus_half = broadcast((real)-0.5);
+    vec lost, e = exp_of_sum(high * high * minus_half, (x - high) * (x + high) * minus_half, &lost);
+    const vec d = x + k, back = d - x, d_lost = (x - (d - back)) + (k - back), t = one / d;
+    const vec g = polynomial(TERMS(normal_g), normal_g, fma_(t, broadcast(NORMAL_A), broadcast(NORMAL_B)));
+    *slope = e * fma_(g, t, -(broadcast(DENSITY) * x));
+    *slope = blend(below, *slope, one - *slope);
+    vec t_lost = fma_(-t, d, one) - t * d_lost;                /* relative */
+    t_lost = fma_(broadcast(NORMAL_BEND) * t, t_lost, t_lost); /* and what it took from g */
+    const vec a = x * g * t, tail = fma_(a, e, a * fma_(e, t_lost, lost));
+    return blend(below, zero, z) - tail;
+}
+
+#endif
