@@ -32,15 +32,15 @@
 #define NORMAL_FAR 39.0               /* Q(x) vanishes from here on */
 #define NORMAL_SHIFT 6.0              /* k */
 #define NORMAL_BEND 19.0 /* G(1 / (k + x)) changes by about so much times 1 / (k + x) of what that does, relatively */
-#define NORMAL_A 13.875  /* A / (k + x) + B lies in [-1, 1] */
-#define NORMAL_B (-1.3125)
+#define NORMAL_A 16.0    /* A / (k + x) + B lies in [-1.2, 1.2]; a power of two, so that no product is rounded */
+#define NORMAL_B (-1.5)
 static const real normal_g[] = {
-    0.88359109892586851,     0.76141094459741554,     0.57618082220058997,    0.3821528054647001,
-    0.22080326827222252,     0.10983610727072295,     0.04605565003266774,    0.01564207132255227,
-    0.0039331788266243374,   0.0005303902913316894,   -7.3295324827709661e-5, -5.691923316417061e-5,
-    -9.3997088808253294e-6,  2.1816764803035927e-6,   1.1804031971629327e-6,  1.933838157171353e-8,
-    -9.9558101939394048e-8,  -1.3599495894042864e-8,  7.6996019445533622e-9,  1.739927823305494e-9,
-    -5.3424961266629998e-10, -1.2536434416801956e-10, 2.1800059424719695e-11};
+    0.87474682994533326,     0.64871065526294469,     0.42332828119995558,    0.24256377654627684,
+    0.1212834344292904,      0.052299275774279889,    0.019047390687954316,   0.0056337803587002229,
+    0.0012398741746017796,   0.00014936386738033334,  -1.5884180974203443e-5, -1.1590982998854588e-5,
+    -1.7575563620822103e-6,  3.1186215204138027e-7,   1.5989686618655822e-7,  4.45635997914849e-9,
+    -9.9141590151095802e-9,  -1.3494781299789895e-9,  5.7402208227211657e-10, 1.2512721009127428e-10,
+    -3.2819144395715088e-11, -6.7089928934388516e-12, 1.4307699726570327e-12};
 #else
 #define EXPM1_FLAT (-18.0f)
 #define GATE_LOWEST (-110.0f)
@@ -49,11 +49,12 @@ static const real normal_g[] = {
 #define NORMAL_FAR 14.5f
 #define NORMAL_SHIFT 3.5f /* k */
 #define NORMAL_BEND 6.1f  /* G(1 / (k + x)) changes by about so much times 1 / (k + x) of what that does, relatively */
-#define NORMAL_A 8.6875f  /* A / (k + x) + B lies in [-1, 1] */
-#define NORMAL_B (-1.484375f)
-static const real normal_g[] = {0.868311346f,   0.566516697f,    0.251345694f,     0.0663127378f,
-                                0.00395470904f, -0.00328662456f, -0.000580327061f, 0.00022399686f,
-                                4.38813913e-5f, -1.71160409e-5f, -1.73529236e-6f};
+#define NORMAL_A 8.0f
+
+#define NORMAL_B (-1.375f)
+static const real normal_g[] = {0.87330997f,    0.620016277f,    0.298465729f,     0.085095346f,
+                                0.00529992348f, -0.00501003535f, -0.000934646756f, 0.000405832339f,
+                                8.90789161e-5f, -3.70310008e-5f, -6.9450125e-6f};
 #endif
 
 INLINE vec clamp(vec x, real low, real high) { /* NaN stays */
@@ -139,16 +140,28 @@ INLINE vec vmish(vec z, vec *slope) {
     return blend(vless(flat, z), z, v);
 }
 
-/* exp(x + rest), |rest| < 0.1, 0 where that is not a normal number, and what rounding took from it */
-INLINE vec exp_of_sum(vec x, vec rest, vec *lost) {
-    const vec sum = x + rest;
-    const vec shifted = fma_(sum, broadcast((real)1.4426950408889634074), broadcast(ROUNDER));
+/* exp(x + rest) in parts, |rest| < 0.1, and m = 1 + p with what rounding took from it */
+INLINE exp_parts exp_of_sum(vec x, vec rest, vec *m, vec *lost) {
+    const vec shifted = fma_(x + rest, broadcast((real)1.4426950408889634074), broadcast(ROUNDER));
     const ivec n = as_bits(shifted) - as_bits(broadcast(ROUNDER)), half = n >> 1;
     const vec whole = shifted - broadcast(ROUNDER);
-    const vec r = fma_(whole, broadcast(-LN2_HIGH), x) + fma_(whole, broadcast(-LN2_LOW), rest);
-    const vec p = expm1_reduced(r), m = p + broadcast(1), first = power_of_two(half), second = power_of_two(n - half);
-    *lost = (p - (m - broadcast(1))) * first * second;
-    return blend(vless(sum, broadcast(EXP_LOWEST)), broadcast(0), m * first * second);
+    const vec large = fma_(whole, broadcast(-LN2_HIGH), x), small = fma_(whole, broadcast(-LN2_LOW), rest),
+              r = large + small;
+    const exp_parts y = {expm1_reduced(r), {power_of_two(half), power_of_two(n - half)}};
+    *m = y.p + broadcast(1);
+    *lost = (y.p - (*m - broadcast(1))) + (small - (r - large));
+    return y;
+}
+
+/* 1 - t d, where t is 1 / d rounded */
+INLINE vec rest_of_quotient(vec t, vec d) {
+#if defined(NN_ISA_baseline) && \
+    !defined(__aarch64__) /* whose fma_ rounds the product: the product of halves is exact */
+    const vec t_high = as_real(as_bits(t) & HIGH_BITS), d_high = as_real(as_bits(d) & HIGH_BITS), d_low = d - d_high;
+    return broadcast(1) - t_high * d_high - t_high * d_low - (t - t_high) * d;
+#else
+    return fma_(-t, d, broadcast(1));
+#endif
 }
 
 INLINE vec vgelu(vec z, vec *slope) {
@@ -157,15 +170,17 @@ INLINE vec vgelu(vec z, vec *slope) {
     vec x = vabs(z);
     x = blend(vless(far, x), far, x);
     const vec high = as_real(as_bits(x) & HIGH_BITS), minus_half = broadcast((real)-0.5);
-    vec lost, e = exp_of_sum(high * high * minus_half, (x - high) * (x + high) * minus_half, &lost);
+    vec m, lost;
+    const exp_parts y = exp_of_sum(high * high * minus_half, (x - high) * (x + high) * minus_half, &m, &lost);
     const vec d = x + k, back = d - x, d_lost = (x - (d - back)) + (k - back), t = one / d;
     const vec g = polynomial(TERMS(normal_g), normal_g, fma_(t, broadcast(NORMAL_A), broadcast(NORMAL_B)));
-    *slope = e * fma_(g, t, -(broadcast(DENSITY) * x));
+    *slope = m * y.scale[0] * y.scale[1] * fma_(g, t, -(broadcast(DENSITY) * x));
     *slope = blend(below, *slope, one - *slope);
-    vec t_lost = fma_(-t, d, one) - t * d_lost;                /* relative */
-    t_lost = fma_(broadcast(NORMAL_BEND) * t, t_lost, t_lost); /* and what it took from g */
-    const vec a = x * g * t, tail = fma_(a, e, a * fma_(e, t_lost, lost));
-    return blend(below, zero, z) - tail;
+    vec t_lost = rest_of_quotient(t, d) - t * d_lost;                                 /* relative */
+    t_lost = fma_(broadcast(NORMAL_BEND) * t, t_lost, t_lost);                        /* and what it took from g */
+    const vec xg = x * g, a = xg * t, a_lost = fma_(xg, t, -a) + fma_(x, g, -xg) * t; /* 0 without a fused fma_ */
+    const vec tail = fma_(a, m, fma_(a, fma_(m, t_lost, lost), a_lost * m));
+    return blend(below, zero, z) - tail * y.scale[0] * y.scale[1];
 }
 
 #endif

@@ -64,9 +64,7 @@ class Activation:
         ValueError
             If the derivative does not follow from the output.
         """
-        raise ValueError(
-            f"the derivative of {self.name} does not follow from its output; expected z, for derivative(z)"
-        )
+        raise ValueError(f"the derivative of {self.name} does not follow from its output; it takes z")
 
     def slope(self, z: NDArray[Any], a: NDArray[Any]) -> Any:
         """Return the derivative at `z`, whose output is `a`, in the way that costs least."""

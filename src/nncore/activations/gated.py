@@ -23,7 +23,8 @@ _FAR = 60.0  # where the tanh of gelu_tanh has long been flat in every type
 
 def _above_all(z: NDArray[Any]) -> NDArray[Any]:
     """Return z, but the lowest finite number for -infinity: a gate that is 0 makes 0 of it, not NaN."""
-    return np.maximum(z, np.finfo(z.dtype).min)
+    above: NDArray[Any] = np.maximum(z, np.finfo(z.dtype).min)
+    return above
 
 
 class Gelu(Activation):
@@ -177,7 +178,8 @@ def _wide(z: NDArray[Any]) -> NDArray[Any]:
 def _inner(z: NDArray[Any]) -> NDArray[Any]:
     """Return twice what the tanh of gelu_tanh is taken of: (1 + tanh(w / 2)) / 2 is the sigmoid of w."""
     z = _wide(z)
-    return z * (_LINEAR + _CUBIC * z * z)
+    inner: NDArray[Any] = z * (_LINEAR + _CUBIC * z * z)
+    return inner
 
 
 def _gate(z: NDArray[Any]) -> NDArray[Any]:
