@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_layout import ACTIVATIONS, ELEMENTARY, OPTIMIZERS, SENTINEL, both, every_table, wider, worst_ulp
+from kernel_layout import ACTIVATIONS, ELEMENTARY, KEEPING, OPTIMIZERS, SENTINEL, both, every_table, wider, worst_ulp
 
 POINTS = 200_000
+SELU_LIMIT, LN2 = 1.0507009873554805 * 1.6732632423543772, np.log(2)
 SIZES = (1, 2, 3, 7, 15, 16, 17, 31, 33, 97)
 
 
@@ -90,11 +91,19 @@ def test_special_values(isa: str, dtype: str) -> None:
         "relu": (inf, 0, 0, 0, huge, 0, nan),
         "leaky_relu": (inf, -inf, 0, 0, huge, np.array(0.1, dtype) * np.array(-huge, dtype), nan),
         "softmax": points,  # not elementwise: left alone
+        "elu": (inf, -0.1, 0, -0.0, huge, -0.1, nan),
+        "selu": (inf, -SELU_LIMIT, 0, -0.0, inf, -SELU_LIMIT, nan),
+        "softplus": (inf, 0, LN2, LN2, huge, 0, nan),
+        "exponential": (inf, 0, 1, 1, inf, 0, nan),
+        "hard_sigmoid": (1, 0, 0.5, 0.5, 1, 0, nan),
+        "hard_tanh": (1, -1, 0, -0.0, 1, -1, nan),
+        **dict.fromkeys(KEEPING, (inf, -0.0, 0, -0.0, huge, -0.0, nan)),
     }
     for name, values in expected.items():
         got = of(kernels.activate, ACTIVATIONS.index(name), *points)
         np.testing.assert_array_equal(np.array(got, dtype), np.array(values, dtype), err_msg=name)
-    assert np.signbit(of(kernels.activate, ACTIVATIONS.index("tanh"), -0.0)[0])
+    for name in ("tanh", "elu", "selu", "hard_tanh", *KEEPING):
+        assert np.signbit(of(kernels.activate, ACTIVATIONS.index(name), -0.0)[0]), name
 
 
 @every_table
