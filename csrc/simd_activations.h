@@ -27,7 +27,7 @@
 #ifdef NN_DOUBLE
 #define EXPM1_FLAT (-38.0)            /* expm1 rounds to -1 from here on down */
 #define GATE_LOWEST (-760.0)          /* z exp(z) vanishes from here on down */
-#define MISH_FLAT 20.0                /* mish(z) rounds to z from here on */
+#define MISH_FLAT 22.0                /* mish(z) rounds to z from here on, and its derivative to 1 */
 #define HIGH_BITS (~(ireal)0x7ffffff) /* leave 26 bits of a number, whose square is exact */
 #define NORMAL_FAR 39.0               /* Q(x) vanishes from here on */
 #define NORMAL_SHIFT 6.0              /* k */
@@ -44,7 +44,7 @@ static const real normal_g[] = {
 #else
 #define EXPM1_FLAT (-18.0f)
 #define GATE_LOWEST (-110.0f)
-#define MISH_FLAT 10.0f
+#define MISH_FLAT 12.0f
 #define HIGH_BITS (~(ireal)0xfff) /* 12 bits */
 #define NORMAL_FAR 14.5f
 #define NORMAL_SHIFT 3.5f /* k */
@@ -134,10 +134,11 @@ INLINE vec vmish(vec z, vec *slope) {
     const vec y = clamp(z, GATE_LOWEST, MISH_FLAT);
     const exp_parts x = exp_in_parts(y);
     const vec e = (x.p + one) * x.scale[0] * x.scale[1], plus = e + two, w = e * plus, q = one / (w + two);
-    *slope = fma_(y * broadcast(4), (e * q) * ((one + e) * q), w * q);
+    const mask straight = vless(flat, z);
+    *slope = blend(straight, one, fma_(y * broadcast(4), (e * q) * ((one + e) * q), w * q));
     const vec below = fma_(y, x.p, y) * (plus * q) * x.scale[0] * x.scale[1];
     const vec v = blend(vless(zero, z), fma_(y * -two, q, y), below);
-    return blend(vless(flat, z), z, v);
+    return blend(straight, z, v);
 }
 
 /* exp(x + rest) in parts, |rest| < 0.1, and m = 1 + p with what rounding took from it */

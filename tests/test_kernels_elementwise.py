@@ -7,7 +7,7 @@ import pytest
 from kernel_layout import ACTIVATIONS, ELEMENTARY, KEEPING, OPTIMIZERS, SENTINEL, both, every_table, wider, worst_ulp
 
 POINTS = 200_000
-SELU_LIMIT, LN2 = 1.0507009873554805 * 1.6732632423543772, np.log(2)
+SELU_LIMIT, LN2 = 1.7580993408473768599, np.log(2)
 SIZES = (1, 2, 3, 7, 15, 16, 17, 31, 33, 97)
 
 
@@ -118,7 +118,8 @@ def test_activations_and_derivatives(isa: str, dtype: str, activation: str, n: i
     got, want = np.append(z, dtype_of(SENTINEL, dtype)), z.copy()
     kernels.activate(index, got[:n], 0.3)
     reference.activate(index, want, 0.3)
-    np.testing.assert_allclose(got[:n], want, rtol=4 * eps, atol=0)
+    # the tail of gelu_tanh magnifies the rounding of the argument of exp: see test_kernels_activations.py
+    np.testing.assert_allclose(got[:n], want, rtol=4 * eps, atol=2 * eps if activation == "gelu_tanh" else 0)
     assert got[n] == SENTINEL
 
     d = rng.standard_normal(n).astype(dtype)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _SELU_SCALE = 1.0507009873554804934193349852946
-_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_LIMIT = 1.7580993408473768599402175208123  # s alpha
 
 
 def _negative_part(z: NDArray[Any]) -> NDArray[Any]:
@@ -106,18 +106,18 @@ class Selu(Activation):
         """Return the selu of `z`."""
         z = floats(z)
         with np.errstate(over="ignore", under="ignore"):
-            return np.where(z > 0, _SELU_SCALE * z, _SELU_SCALE * _SELU_ALPHA * np.expm1(_negative_part(z)))[()]
+            return np.where(z > 0, _SELU_SCALE * z, _SELU_LIMIT * np.expm1(_negative_part(z)))[()]
 
     def derivative(self, z: ArrayLike) -> Any:
         """Return s where `z` is positive, else s alpha exp(z)."""
         z = floats(z)
         with np.errstate(under="ignore"):
-            below = _SELU_SCALE * _SELU_ALPHA * np.exp(_negative_part(z))
+            below = _SELU_LIMIT * np.exp(_negative_part(z))
         return np.where(z > 0, z.dtype.type(_SELU_SCALE), below)[()]
 
     def gradient_from_output(self, a: NDArray[Any]) -> Any:
         """Return s where `a` is positive, else a + s alpha."""
-        return np.where(a > 0, a.dtype.type(_SELU_SCALE), a + _SELU_SCALE * _SELU_ALPHA)[()]
+        return np.where(a > 0, a.dtype.type(_SELU_SCALE), a + _SELU_LIMIT)[()]
 
 
 class Softplus(Activation):

@@ -101,7 +101,8 @@ class HardSilu(Activation):
     def derivative(self, z: ArrayLike) -> Any:
         """Return 0 up to -3, (2 z + 3) / 6 up to 3, then 1."""
         z = floats(z)
-        middle = np.clip(z, -3, 3) * (1 / 3) + 0.5
+        with np.errstate(under="ignore"):
+            middle = np.clip(z, -3, 3) * (1 / 3) + 0.5
         return np.where(z <= -3, z.dtype.type(0), np.where(z > 3, z.dtype.type(1), middle))[()]
 
 
