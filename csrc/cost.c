@@ -103,9 +103,19 @@ nn_machine nn_machine_of(nn_dtype dtype) {
 /* ---- slots */
 
 static double activation_slots(const nn_plan *p, int activation) { /* for a vector */
+    const int single = p->dtype == NN_F32;
     switch (activation) {
     case NN_TANH:
-    case NN_SIGMOID: return p->dtype == NN_F32 ? 40 : 56;
+    case NN_SIGMOID: return single ? 40 : 56;
+    case NN_ELU:
+    case NN_SELU:
+    case NN_EXPONENTIAL: return single ? 22 : 33;
+    case NN_SILU: return single ? 44 : 60; /* here and below with the derivative, which is computed along with f */
+    case NN_SOFTPLUS:
+    case NN_MISH: return single ? 54 : 80;
+    case NN_GELU_TANH: return single ? 60 : 84;
+    case NN_GELU: return single ? 80 : 124;
+    case NN_HARD_SILU: return 8;
     case NN_IDENTITY: return 0;
     default: return 2;
     }

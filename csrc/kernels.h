@@ -16,6 +16,9 @@
 
 #include "nncore.h"
 
+/* Whether training needs f'(z) from the forward pass, as it does not follow from the output f(z) */
+static inline int nn_keeps_slopes(int activation) { return activation >= NN_GELU; }
+
 typedef struct nn_gather {
     const void *x;         /* row-major source, `stride` reals from row to row */
     int64_t stride, n;     /* n columns */
@@ -43,7 +46,8 @@ typedef struct nn_product {
     int64_t w_rows, n;
     void *out; /* panels of n columns */
     int64_t out_rows;
-    const void *outputs; /* backward: what the layer below put out, panels like `out` */
+    const void *outputs; /* backward: what the layer below keeps, panels like `out`: f'(z) as below, or its outputs */
+    void *slopes;        /* forward: where f'(z) goes, panels like `out`, if nn_keeps_slopes; NULL: not wanted */
     int activation;      /* forward: f; backward: f of the layer below */
     double alpha;
     int width;
@@ -77,6 +81,7 @@ typedef struct nn_loss_args {
     double scale;     /* 1 / (number of rows in the batch) */
     double *row_loss; /* one for each row */
     int width;
+    const void *slopes; /* panels of f'(z), if nn_keeps_slopes(activation) */
 } nn_loss_args;
 
 typedef struct nn_update {
@@ -100,8 +105,10 @@ typedef struct nn_norm {
     double share;                /* 1 / (rows of the batch), 0 where mean and variance do not come from it */
     void *row_stats;             /* layer normalisation: two numbers a row; NULL: not kept */
     double epsilon;
-    int activation; /* forward: f; backward: f of the layer below, whose outputs are x */
+    int activation; /* forward: f; backward: f of the layer below */
     double alpha;
+    void *slopes;     /* forward: where f'(z) goes, if nn_keeps_slopes; NULL: not wanted */
+    const void *kept; /* backward: what the layer below keeps, f'(z) or its outputs, panels like x */
     int width;
 } nn_norm;
 
@@ -121,9 +128,9 @@ typedef struct nn_dropout {
     int64_t first, stride; /* row r's words begin at (first + r) * stride */
     uint32_t threshold;    /* words below it drop their number */
     double scale;
-    int activation; /* backward: f of the layer below, whose outputs are `outputs`; else identity */
+    int activation; /* backward: f of the layer below; else identity */
     double alpha;
-    const void *outputs;
+    const void *outputs; /* what that keeps, f'(z) or its outputs */
     int64_t outputs_rows;
     int width;
 } nn_dropout;

@@ -63,7 +63,8 @@ void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_p
                       int64_t r1) {
     const nn_geometry *g = &p->layers[l];
     if (g->kind == NN_DENSE) {
-        const nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
+        nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
+        forward.slopes = w->slope[l + 1];
         p->kernels->forward(&forward, r0, r1);
     } else if (g->kind == NN_DROPOUT) {
         nn_dropout a = dropout_in(p, l, w, pass);
@@ -75,6 +76,7 @@ void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_p
         a.out = w->act[l + 1];
         a.activation = activation;
         a.alpha = g->alpha;
+        a.slopes = w->slope[l + 1];
         (g->kind == NN_BATCH_NORM ? p->kernels->batch_norm : p->kernels->layer_norm)(&a, r0, r1);
     }
 }
@@ -90,7 +92,7 @@ void nn_layer_backward(const nn_plan *p, int l, const nn_workspace *w, const nn_
         a.out = w->delta[l];
         a.activation = below->activation;
         a.alpha = below->alpha;
-        a.outputs = w->act[l];
+        a.outputs = w->slope[l] ? w->slope[l] : w->act[l];
         a.outputs_rows = w->rows;
         p->kernels->dropout(&a, r0, r1);
     } else {
@@ -98,6 +100,7 @@ void nn_layer_backward(const nn_plan *p, int l, const nn_workspace *w, const nn_
         a.out = w->delta[l];
         a.activation = below->activation;
         a.alpha = below->alpha;
+        a.kept = w->slope[l] ? w->slope[l] : w->act[l];
         (g->kind == NN_BATCH_NORM ? p->kernels->batch_norm_backward : p->kernels->layer_norm_backward)(&a, r0, r1);
     }
 }

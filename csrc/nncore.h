@@ -14,7 +14,26 @@
 #include <stdint.h>
 
 typedef enum { NN_F32, NN_F64 } nn_dtype;
-typedef enum { NN_IDENTITY, NN_STEP, NN_SIGMOID, NN_TANH, NN_RELU, NN_LEAKY_RELU, NN_SOFTMAX } nn_activation;
+typedef enum {
+    NN_IDENTITY,
+    NN_STEP,
+    NN_SIGMOID,
+    NN_TANH,
+    NN_RELU,
+    NN_LEAKY_RELU,
+    NN_SOFTMAX,
+    NN_ELU,
+    NN_SELU,
+    NN_SOFTPLUS,
+    NN_EXPONENTIAL,
+    NN_HARD_SIGMOID,
+    NN_HARD_TANH,
+    NN_GELU, /* from here on the derivative does not follow from the output: see nn_keeps_slopes */
+    NN_GELU_TANH,
+    NN_SILU,
+    NN_MISH,
+    NN_HARD_SILU
+} nn_activation;
 typedef enum { NN_MSE, NN_BCE, NN_CROSS_ENTROPY } nn_loss;
 typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
 typedef enum { NN_OK, NN_BAD_X, NN_BAD_Y, NN_DIVERGED, NN_NO_MEMORY, NN_BAD_SIZE } nn_status;
@@ -67,7 +86,7 @@ typedef struct nn_layer {
     int kind; /* nn_kind; all but dense have as many outputs as inputs */
     int64_t n_in, n_out;
     int activation;           /* nn_activation; identity for dropout */
-    double alpha;             /* leaky_relu's slope below 0 */
+    double alpha;             /* leaky_relu's slope below 0, minus elu's lower limit */
     double rate;              /* dropout: the probability of a zero */
     double epsilon, momentum; /* normalisation; running = (1 - momentum) running + momentum batch */
     double l1, l2;            /* dense: l1 sign(w) + l2 w is added to the gradient */

@@ -149,7 +149,7 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
     double panels = (double)nn_ceil_div(p->layers[0].n_in, p->panel);
     int layer_norms = 0;
     for (int l = 0; l < p->n_layers; l++) {
-        panels += 2 * (double)p->layers[l].panels;
+        panels += (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2) * (double)p->layers[l].panels;
         layer_norms += p->layers[l].kind == NN_LAYER_NORM;
     }
     const double parts = (double)nn_ceil_div(rows, STATISTICS_ROWS) * (double)p->n_statistics * (double)p->size;
@@ -164,20 +164,21 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
         w->rows = rows;
         w->bytes = (size_t)bytes;
         w->memory = nn_buffer(w->bytes);
-        w->act = nn_buffer(3 * ((size_t)p->n_layers + 1) * sizeof *w->act);
+        w->act = nn_buffer(4 * ((size_t)p->n_layers + 1) * sizeof *w->act);
         if (!w->memory || !w->act) {
             p->n_training++;
             free_workspaces(p);
             return NN_NO_MEMORY;
         }
         w->delta = w->act + p->n_layers + 1;
-        w->row_stats = w->delta + p->n_layers + 1;
+        w->slope = w->delta + p->n_layers + 1;
+        w->row_stats = w->slope + p->n_layers + 1;
         char *next = w->memory;
         w->act[0] = next;
         next += nn_ceil_div(p->layers[0].n_in, p->panel) * rows * row_bytes;
         for (int l = 0; l < p->n_layers; l++)
-            for (int side = 0; side < 2; side++) {
-                (side ? w->delta : w->act)[l + 1] = next;
+            for (int kind = 0; kind < (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2); kind++) {
+                (kind == 0 ? w->act : kind == 1 ? w->delta : w->slope)[l + 1] = next;
                 next += p->layers[l].panels * rows * row_bytes;
             }
         w->parts = next;
@@ -252,7 +253,7 @@ nn_product nn_backward_of(const nn_plan *p, int l, const nn_workspace *w) {
                         .n = g->n_in,
                         .out = w->delta[l],
                         .out_rows = w->rows,
-                        .outputs = w->act[l],
+                        .outputs = w->slope[l] ? w->slope[l] : w->act[l],
                         .activation = g[-1].activation,
                         .alpha = g[-1].alpha,
                         .width = (int)p->vector};

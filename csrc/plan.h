@@ -22,12 +22,13 @@ typedef struct nn_geometry {
     int64_t transposed; /* offset in the transposed copy; the first layer has none */
 } nn_geometry;
 
-/* Activations and deltas of `rows` rows, in panels. act[0] are the inputs, act[l + 1] and delta[l + 1] layer l's. */
+/* Activations, deltas and slopes of `rows` rows, in panels. act[0] are the inputs, act[l + 1], delta[l + 1] and
+ * slope[l + 1] layer l's; the last is NULL but for those whose activation nn_keeps_slopes. */
 typedef struct nn_workspace {
     void *memory;
     size_t bytes;
     int64_t rows;
-    char **act, **delta;
+    char **act, **delta, **slope;
     double *row_loss;
     char **row_stats; /* of each layer normalisation: two numbers for each row */
     char *parts;      /* of the batch normalisations: each chunk of STATISTICS_ROWS rows' share of the statistics */

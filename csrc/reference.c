@@ -55,6 +55,42 @@ static int64_t source_row(const uint32_t *order, int64_t first, int64_t r) {
 
 static wide sigmoid(wide z) { return z < 0 ? LIBM(exp)(z) / (1 + LIBM(exp)(z)) : 1 / (1 + LIBM(exp)(-z)); }
 
+#define SELU_SCALE ((wide)1.0507009873554804934193349852946L)
+#define SELU_ALPHA ((wide)1.6732632423543772848170429916717L)
+#define PI ((wide)3.1415926535897932384626433832795L)
+
+/* What the activations of the form z gate(z) multiply by; hard_sigmoid itself */
+static wide gate(int activation, wide z) {
+    switch (activation) {
+    case NN_HARD_SIGMOID:
+    case NN_HARD_SILU: return z < -3 ? 0 : z > 3 ? 1 : (z + 3) / 6;
+    case NN_GELU: return LIBM(erfc)(-z / LIBM(sqrt)((wide)2)) / 2;
+    case NN_GELU_TANH: return sigmoid(2 * LIBM(sqrt)(2 / PI) * (z + (wide)0.044715L * z * z * z));
+    case NN_SILU: return sigmoid(z);
+    default: { /* mish: tanh(log(1 + exp(z))) */
+        const wide e = LIBM(exp)(z < 100 ? z : 100), w = e * (e + 2);
+        return w / (w + 2);
+    }
+    }
+}
+
+/* f'(z) of those of which nn_keeps_slopes */
+static wide slope_at(int activation, wide z) {
+    if (isnan(z)) return z;
+    if (isinf(z)) return z > 0;
+    const wide g = gate(activation, z);
+    switch (activation) {
+    case NN_GELU: return g + z * LIBM(exp)(-z * z / 2) / LIBM(sqrt)(2 * PI);
+    case NN_GELU_TANH: {
+        const wide c = 2 * LIBM(sqrt)(2 / PI), w = c * (z + (wide)0.044715L * z * z * z);
+        return g + z * c * (1 + 3 * (wide)0.044715L * z * z) * sigmoid(w) * sigmoid(-w);
+    }
+    case NN_SILU: return g + z * g * sigmoid(-z);
+    case NN_MISH: return g + z * (1 - g * g) * sigmoid(z);
+    default: return z <= -3 ? 0 : z > 3 ? 1 : (2 * z + 3) / 6; /* hard_silu */
+    }
+}
+
 static wide apply(int activation, wide alpha, wide z) {
     switch (activation) {
     case NN_STEP: return isnan(z) ? z : z >= 0 ? 1 : 0;
@@ -62,11 +98,22 @@ static wide apply(int activation, wide alpha, wide z) {
     case NN_TANH: return LIBM(tanh)(z);
     case NN_RELU: return z < 0 ? 0 : z; /* NaN stays */
     case NN_LEAKY_RELU: return z > 0 ? z : alpha * z;
+    case NN_ELU: return z > 0 ? z : alpha * LIBM(expm1)(z);
+    case NN_SELU: return SELU_SCALE * (z > 0 ? z : SELU_ALPHA * LIBM(expm1)(z));
+    case NN_SOFTPLUS: return (z > 0 ? z : 0) + LIBM(log1p)(LIBM(exp)(-LIBM(fabs)(z)));
+    case NN_EXPONENTIAL: return LIBM(exp)(z);
+    case NN_HARD_SIGMOID: return gate(activation, z);
+    case NN_HARD_TANH: return z < -1 ? -1 : z > 1 ? 1 : z;
+    case NN_GELU:
+    case NN_GELU_TANH:
+    case NN_SILU:
+    case NN_MISH:
+    case NN_HARD_SILU: return z == -INFINITY ? (wide)-0.0 : z * gate(activation, z);
     default: return z; /* softmax is not elementwise: see softmax_row */
     }
 }
 
-/* d f'(z), where a = f(z) */
+/* d f'(z), where a = f(z), or f'(z) itself if nn_keeps_slopes */
 static wide times_derivative(int activation, wide alpha, wide a, wide d) {
     switch (activation) {
     case NN_STEP: return 0 * a + 0 * d; /* zero, but NaN stays */
@@ -74,6 +121,17 @@ static wide times_derivative(int activation, wide alpha, wide a, wide d) {
     case NN_TANH: return d * (1 - a * a);
     case NN_RELU: return a > 0 ? d : 0;
     case NN_LEAKY_RELU: return a > 0 ? d : alpha * d;
+    case NN_ELU: return a > 0 ? d : d * (a + alpha);
+    case NN_SELU: return d * (a > 0 ? SELU_SCALE : a + SELU_SCALE * SELU_ALPHA);
+    case NN_SOFTPLUS: return d * -LIBM(expm1)(-a);
+    case NN_HARD_SIGMOID: return a > 0 && a < 1 ? d / 6 : 0;
+    case NN_HARD_TANH: return a > -1 && a < 1 ? d : 0;
+    case NN_EXPONENTIAL:
+    case NN_GELU:
+    case NN_GELU_TANH:
+    case NN_SILU:
+    case NN_MISH:
+    case NN_HARD_SILU: return d * a;
     default: return d;
     }
 }
@@ -116,7 +174,9 @@ static void reference_forward(const nn_product *p, int64_t r0, int64_t r1) {
             wide z = w[in_weights(p->k, j, p->w_rows, p->n, p->width)];
             for (int64_t k = 0; k < p->k; k++)
                 z += (wide)a[in_panels(r, k, p->a_rows, p->width)] * w[in_weights(k, j, p->w_rows, p->n, p->width)];
-            out[in_panels(r, j, p->out_rows, p->width)] = (real)apply(p->activation, p->alpha, z);
+            const int64_t here = in_panels(r, j, p->out_rows, p->width);
+            out[here] = (real)apply(p->activation, p->alpha, z);
+            if (p->slopes) ((real *)p->slopes)[here] = (real)slope_at(p->activation, z);
         }
 }
 
@@ -207,6 +267,7 @@ static void loss_row(const nn_loss_args *l, int64_t r, int32_t label) {
     real *outputs = l->outputs, *delta = l->delta;
 #define OUTPUT(j) outputs[in_panels(r, j, l->panel_rows, l->width)]
 #define DELTA(j) delta[in_panels(r, j, l->panel_rows, l->width)]
+#define KEPT(j) (l->slopes ? (const real *)l->slopes : outputs)[in_panels(r, j, l->panel_rows, l->width)]
     if (l->labels) /* one-hot */
         for (int64_t j = 0; j < n; j++) DELTA(j) = j == label;
     wide total = 0;
@@ -239,7 +300,7 @@ static void loss_row(const nn_loss_args *l, int64_t r, int32_t label) {
             const wide slope = slope_of(l->loss, OUTPUT(j), DELTA(j));
             const wide through = l->activation == NN_SOFTMAX
                                      ? OUTPUT(j) * (slope - dot)
-                                     : times_derivative(l->activation, l->alpha, OUTPUT(j), slope);
+                                     : times_derivative(l->activation, l->alpha, KEPT(j), slope);
             DELTA(j) = (real)(through * scale);
         }
         if (l->loss != NN_CROSS_ENTROPY) total /= (wide)n;
@@ -247,6 +308,7 @@ static void loss_row(const nn_loss_args *l, int64_t r, int32_t label) {
     l->row_loss[r] = (double)(real)total;
 #undef OUTPUT
 #undef DELTA
+#undef KEPT
 }
 
 static void reference_loss(const nn_loss_args *l, int64_t r0, int64_t r1) {
@@ -280,6 +342,16 @@ static void reference_activate(int activation, double alpha, int64_t rows, int64
     real *z = z_;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = r * stride; i < r * stride + n; i++) z[i] = (real)apply(activation, alpha, z[i]);
+}
+
+static void reference_activate_keeping(int activation, double alpha, int64_t rows, int64_t n, int64_t stride, void *z_,
+                                       void *slopes) {
+    real *z = z_;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = r * stride; i < r * stride + n; i++) {
+            ((real *)slopes)[i] = (real)slope_at(activation, z[i]);
+            z[i] = (real)apply(activation, alpha, z[i]);
+        }
 }
 
 static void reference_scale_by_derivative(int activation, double alpha, int64_t rows, int64_t n, int64_t stride,
@@ -352,8 +424,8 @@ static void put_normed(const nn_norm *a, int64_t r, int64_t j, wide xhat) {
         (real)apply(a->activation, a->alpha, xhat * weight_of(a, 0, j) + weight_of(a, 1, j));
 }
 static void put_gradient(const nn_norm *a, int64_t r, int64_t j, wide g) {
-    ((real *)a->out)[in_panels(r, j, a->out_rows, a->width)] =
-        (real)times_derivative(a->activation, a->alpha, x_of(a, r, j), g);
+    ((real *)a->out)[in_panels(r, j, a->out_rows, a->width)] = (real)times_derivative(
+        a->activation, a->alpha, ((const real *)a->kept)[in_panels(r, j, a->x_rows, a->width)], g);
 }
 
 static void reference_moments(const nn_norm *a, int64_t r0, int64_t r1, void *mean, void *square) {

@@ -141,7 +141,8 @@ static void loss_of_rows(const run *c, nn_workspace *w, const batch *b, int64_t 
                                first,
                                b->scale,
                                w->row_loss,
-                               width};
+                               width,
+                               w->slope[last + 1]};
     k->loss(&loss, r0, r1);
     if (!isfinite(sum(w->row_loss + r0, r1 - r0)))
         for (int64_t r = r0; r < r1 && f->status == NN_OK; r++)

@@ -19,7 +19,11 @@ except ImportError:
     pytest.skip("nncore._core cannot be imported", allow_module_level=True)
 
 # the order of nncore.h's enumerations
-ACTIVATIONS = ("identity", "step", "sigmoid", "tanh", "relu", "leaky_relu", "softmax")
+ACTIVATIONS = (
+    *("identity", "step", "sigmoid", "tanh", "relu", "leaky_relu", "softmax", "elu", "selu", "softplus", "exponential"),
+    *("hard_sigmoid", "hard_tanh", "gelu", "gelu_tanh", "silu", "mish", "hard_silu"),
+)
+KEEPING = ACTIVATIONS[ACTIVATIONS.index("gelu") :]  # those whose slopes training keeps
 LOSSES = ("mse", "bce", "cross_entropy")
 OPTIMIZERS = ("sgd", "momentum", "adam")
 ELEMENTARY = ("exp", "log", "log1p")

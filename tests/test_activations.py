@@ -9,9 +9,34 @@ import numpy as np
 import pytest
 
 from nncore import activations
-from nncore.activations import LeakyReLU, identity, leaky_relu, relu, sigmoid, softmax, step, tanh
+from nncore.activations import (
+    Elu,
+    Gelu,
+    LeakyReLU,
+    elu,
+    exponential,
+    gelu,
+    hard_sigmoid,
+    hard_silu,
+    hard_tanh,
+    identity,
+    leaky_relu,
+    mish,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    step,
+    tanh,
+)
 
-ELEMENTWISE = [identity, step, sigmoid, tanh, relu, leaky_relu, LeakyReLU(0.0), LeakyReLU(2.5)]
+KEEPING = [gelu, Gelu("tanh"), silu, mish, hard_silu]
+NEW = [elu, Elu(0.3), Elu(0.0), selu, softplus, exponential, hard_sigmoid, hard_tanh, *KEEPING]
+ELEMENTWISE = [identity, step, sigmoid, tanh, relu, leaky_relu, LeakyReLU(0.0), LeakyReLU(2.5), *NEW]
+KINKS = {hard_sigmoid: [-3, 3], hard_tanh: [-1, 1], hard_silu: [-3, 3]}
+OVERFLOWING = [LeakyReLU(2.5), selu, exponential]  # whose true values may be beyond the type
 ALL = [*ELEMENTWISE, softmax]
 FLOATS = [np.float16, np.float32, np.float64]
 
@@ -80,7 +105,8 @@ def test_values_at_zero():
 @pytest.mark.parametrize("function", [f for f in ELEMENTWISE if f is not step], ids=repr)
 def test_derivative_is_the_slope(function):
     z = np.random.default_rng(0).uniform(-4, 4, 500)
-    z = z[np.abs(z) > 1e-3]  # away from the kinks
+    for kink in (0, *KINKS.get(function, ())):
+        z = z[np.abs(z - kink) > 1e-3]
     h = 1e-5
     slope = (function(z + h) - function(z - h)) / (2 * h)
     np.testing.assert_allclose(function.derivative(z), slope, rtol=1e-8, atol=1e-9)
@@ -102,14 +128,14 @@ def test_softmax_derivative_is_the_jacobian(shape):
         np.testing.assert_allclose(jacobian[..., :, j], column, atol=1e-10)
 
 
-@pytest.mark.parametrize("function", ALL, ids=repr)
+@pytest.mark.parametrize("function", [f for f in ALL if not f.keeps_slope], ids=repr)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gradient_from_output_agrees(function, dtype):
     z = np.random.default_rng(2).standard_normal((20, 6)).astype(dtype)
     gradient = function.gradient_from_output(function(z))
     assert gradient.dtype == dtype
     expected = function.derivative(z)
-    if function == LeakyReLU(0.0):
+    if function in (LeakyReLU(0.0), Elu(0.0)):
         np.testing.assert_array_equal(gradient, relu.derivative(z))
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=2e-7)
 
@@ -185,7 +211,7 @@ def test_no_finite_input_warns_or_gives_nan(function, dtype):
         slopes = [function.derivative(z)]
     for result in values + slopes:
         assert not np.isnan(result).any()
-    if function != LeakyReLU(2.5):  # whose true values are beyond the type
+    if function not in OVERFLOWING:
         assert all(np.isfinite(result).all() for result in values + slopes)
 
 
@@ -258,7 +284,7 @@ def test_alpha_of_another_type():
 # ---------------------------------------------------------------- the objects
 
 
-@pytest.mark.parametrize("name", ["identity", "step", "sigmoid", "tanh", "relu", "leaky_relu", "softmax"])
+@pytest.mark.parametrize("name", [name for name in activations.ALIASES if name != "gelu_tanh"])
 def test_get_by_name(name):
     function = activations.get(name)
     assert function is getattr(activations, name)

@@ -24,12 +24,16 @@ def test_every_public_name_is_there():
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("activations", ["identity", "step", "sigmoid", "tanh", "relu", "leaky_relu", "softmax"]),
+        (
+            "activations",
+            ["identity", "step", "sigmoid", "tanh", "relu", "leaky_relu", "softmax", "elu", "selu", "gelu"],
+        ),
+        ("activations", ["silu", "softplus", "exponential", "mish", "hard_sigmoid", "hard_tanh", "hard_silu"]),
         ("losses", ["mse", "bce", "cross_entropy"]),
         ("optimizers", ["sgd", "adam"]),
         ("metrics", ["accuracy", "mse", "mae"]),
         ("initializers", ["zeros", "normal", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]),
-        ("initializers", ["lecun_normal", "auto"]),
+        ("initializers", ["lecun_normal", "orthogonal", "auto"]),
     ],
 )
 def test_every_name_is_known(module, names):

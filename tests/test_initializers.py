@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nncore import activations, initializers, streams
+from nncore import MLP, activations, initializers, streams
 
-NAMES = ["zeros", "normal", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal"]
+NAMES = ["zeros", "normal", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal"]
 N_IN, N_OUT = 300, 200
 
 DEVIATIONS = {
@@ -59,6 +59,10 @@ def test_uniform_ones(name):
         ("relu", initializers.he_normal),
         ("leaky_relu", initializers.he_normal),
         (activations.LeakyReLU(0.3), initializers.he_normal),
+        *((name, initializers.he_normal) for name in ("elu", "gelu", "gelu_tanh", "silu", "mish", "hard_silu")),
+        (activations.Elu(0.3), initializers.he_normal),
+        ("selu", initializers.lecun_normal),
+        *((name, initializers.glorot_uniform) for name in ("softplus", "exponential", "hard_sigmoid", "hard_tanh")),
         ("tanh", initializers.glorot_uniform),
         ("sigmoid", initializers.glorot_uniform),
         ("softmax", initializers.glorot_uniform),
@@ -67,6 +71,23 @@ def test_uniform_ones(name):
 )
 def test_auto_goes_by_the_activation(activation, expected):
     assert initializers.get("auto", activation) is expected
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (9, 4), (4, 9), (1, 3), (3, 1), (1, 1)], ids=str)
+def test_orthogonal(shape):
+    W = initializers.orthogonal(*shape, 5, 1)
+    short = W.T @ W if shape[0] >= shape[1] else W @ W.T
+    np.testing.assert_allclose(short, np.eye(min(shape)), atol=1e-14)
+    # the Q of the one decomposition with a positive diagonal of R: that of the Gram-Schmidt process
+    drawn = streams.normal(5, streams.WEIGHTS, 1, W.size).reshape(max(shape), min(shape))
+    r = (W if shape[0] >= shape[1] else W.T).T @ drawn
+    np.testing.assert_allclose(np.tril(r, -1), 0, atol=1e-13)
+    assert (np.diagonal(r) > 0).all()
+
+
+def test_orthogonal_networks_start_alike(backend):
+    net = MLP([6, 5, 3], initializer="orthogonal", dtype="float64", seed=3, backend=backend)
+    np.testing.assert_array_equal(net.get_weights()[0], initializers.orthogonal(6, 5, 3, 0))
 
 
 @pytest.mark.parametrize("name", NAMES)

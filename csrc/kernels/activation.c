@@ -1,33 +1,16 @@
 /* activation.c: f(z) and the product with f'(z), elementwise; softmax, which is not elementwise, lives in loss.c.
  *
  * f' is taken from the output a = f(z): sigmoid a (1 - a), tanh 1 - a^2, relu and leaky_relu by the sign of a, which is
- * that of z because leaky_relu's slope is not negative.
+ * that of z because leaky_relu's slope is not negative. activation_more.c has what is not here: these functions are short
+ * for the sake of small networks, which call them for a few numbers at a time.
  */
 #include "../kernels.h"
 #include "../simd.h"
 #include "../simd_math.h"
+#include "elementwise.h"
 #include "names.h"
 #include "tile.h"
 #include "turn.h"
-
-/* Applies one expression to `rows` rows of n numbers at x, `stride` from row to row: to whole vectors, then to the last,
- * partial one. Rows that touch are one. */
-#define OVER(expression)                                  \
-    do {                                                  \
-        if (n == stride) n *= rows, rows = 1;             \
-        for (int64_t r = 0; r < rows; r++, x += stride) { \
-            int64_t i = 0;                                \
-            for (; i + W <= n; i += W) {                  \
-                vec v = load(x + i);                      \
-                store(x + i, (expression));               \
-            }                                             \
-            if (i < n) {                                  \
-                const mask lanes = first_lanes(n - i);    \
-                vec v = load_masked(lanes, x + i);        \
-                store_masked(lanes, x + i, (expression)); \
-            }                                             \
-        }                                                 \
-    } while (0)
 
 void NN_FN(activate)(int activation, double alpha_, int64_t rows, int64_t n, int64_t stride, void *z) {
     real *x = z;
@@ -38,7 +21,7 @@ void NN_FN(activate)(int activation, double alpha_, int64_t rows, int64_t n, int
     case NN_TANH: OVER(vtanh(v)); break;
     case NN_RELU: OVER(blend(vless(v, zero), zero, v)); break; /* NaN is not less than 0 and stays */
     case NN_LEAKY_RELU: OVER(blend(vless(zero, v), v, alpha * v)); break;
-    default: break;
+    default: NN_FN(activate_more)(activation, alpha_, rows, n, stride, z);
     }
 }
 
@@ -54,24 +37,6 @@ void NN_FN(activate_few)(int activation, double alpha, int64_t rows, int64_t col
     }
 }
 
-/* u: the outputs, v: what is scaled */
-#define OVER2(expression)                                                         \
-    do {                                                                          \
-        if (n == stride) n *= rows, rows = 1;                                     \
-        for (int64_t r = 0; r < rows; r++, a += stride, d += stride) {            \
-            int64_t i = 0;                                                        \
-            for (; i + W <= n; i += W) {                                          \
-                vec u = load(a + i), v = load(d + i);                             \
-                store(d + i, (expression));                                       \
-            }                                                                     \
-            if (i < n) {                                                          \
-                const mask lanes = first_lanes(n - i);                            \
-                vec u = load_masked(lanes, a + i), v = load_masked(lanes, d + i); \
-                store_masked(lanes, d + i, (expression));                         \
-            }                                                                     \
-        }                                                                         \
-    } while (0)
-
 void NN_FN(scale_by_derivative)(int activation, double alpha_, int64_t rows, int64_t n, int64_t stride, const void *a_,
                                 void *d_) {
     const real *a = a_;
@@ -83,7 +48,7 @@ void NN_FN(scale_by_derivative)(int activation, double alpha_, int64_t rows, int
     case NN_TANH: OVER2(v * (one - u * u)); break;
     case NN_RELU: OVER2(blend(vless(zero, u), v, zero)); break;
     case NN_LEAKY_RELU: OVER2(blend(vless(zero, u), v, alpha * v)); break;
-    default: break;
+    default: NN_FN(scale_by_derivative_more)(activation, alpha_, rows, n, stride, a, d);
     }
 }
 

@@ -24,7 +24,8 @@ typedef struct row {
     mask last; /* lanes of the last vector that are columns */
 } row;
 
-INLINE real *at(real *base, int64_t panel, int64_t v) { return base + (v / 2) * panel + (v % 2) * W; }
+INLINE int64_t offset(int64_t panel, int64_t v) { return (v / 2) * panel + (v % 2) * W; }
+INLINE real *at(real *base, int64_t panel, int64_t v) { return base + offset(panel, v); }
 INLINE vec inside(const row *r, int64_t v, vec x, real otherwise) {
     return v + 1 < r->vectors ? x : blend(r->last, x, broadcast(otherwise));
 }
@@ -127,10 +128,11 @@ static real loss_of_outputs(const row *r, int loss, real scale, real mean) {
     return lane_sum(total);
 }
 
-static void chain_rule(const row *r, int activation, double alpha) {
+/* kept: what scale_by_derivative wants of the row's first panel */
+static void chain_rule(const row *r, int activation, double alpha, const real *kept) {
     if (activation != NN_SOFTMAX) {
         for (int64_t v = 0; v < r->vectors; v++)
-            NN_FN(scale_by_derivative)(activation, alpha, 1, W, W, at(r->z, r->panel, v), at(r->d, r->panel, v));
+            NN_FN(scale_by_derivative)(activation, alpha, 1, W, W, kept + offset(r->panel, v), at(r->d, r->panel, v));
         return;
     }
     vec dot = broadcast(0);
@@ -172,6 +174,6 @@ void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
         }
         if (l->activation == NN_SOFTMAX) softmax_row(&r, largest_of_row(&r));
         l->row_loss[i] = (double)loss_of_outputs(&r, l->loss, l->loss == NN_CROSS_ENTROPY ? scale : mean_scale, mean);
-        chain_rule(&r, l->activation, l->alpha);
+        chain_rule(&r, l->activation, l->alpha, l->slopes ? (const real *)l->slopes + i * NR : r.z);
     }
 }

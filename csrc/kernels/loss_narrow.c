@@ -143,7 +143,8 @@ static void block(const nn_loss_args *l, int64_t r, int64_t rows, vec scale, vec
     if (softmax || sigmoid) rows_of(n, z, zp, rows);
     rows_of(n, d, dp, rows);
     if (!softmax && !sigmoid && l->activation != NN_IDENTITY)
-        NN_FN(scale_by_derivative)(l->activation, l->alpha, rows, n > W ? NR : W, NR, zp, dp);
+        NN_FN(scale_by_derivative)(l->activation, l->alpha, rows, n > W ? NR : W, NR,
+                                   l->slopes ? (const real *)l->slopes + r * NR : zp, dp);
     real losses[W];
     store(losses, loss);
     for (int64_t i = 0; i < rows; i++) l->row_loss[r + i] = (double)losses[i];

@@ -29,17 +29,23 @@ static int64_t vectors_of(int64_t n) { return (n + W - 1) / W; }
 /* f over rows [r0, r1), in place */
 static void activate_rows(const nn_norm *a, int64_t r0, int64_t r1) {
     if (a->activation == NN_IDENTITY || r0 == r1) return;
-    for (int64_t v = 0; v < vectors_of(a->n); v += 2)
-        NN_FN(activate)(a->activation, a->alpha, r1 - r0, a->n - v * W > W ? NR : W, NR,
-                        written_row(a->out, a->out_rows, v, r0));
+    for (int64_t v = 0; v < vectors_of(a->n); v += 2) {
+        const int64_t columns = a->n - v * W > W ? NR : W;
+        real *out = written_row(a->out, a->out_rows, v, r0);
+        if (a->slopes)
+            NN_FN(activate_keeping)(a->activation, a->alpha, r1 - r0, columns, NR, out,
+                                    written_row(a->slopes, a->out_rows, v, r0));
+        else
+            NN_FN(activate)(a->activation, a->alpha, r1 - r0, columns, NR, out);
+    }
 }
 
-/* times the derivative of the layer below, from its outputs x */
+/* times the derivative of the layer below */
 static void scale_rows(const nn_norm *a, int64_t r0, int64_t r1) {
     if (a->activation == NN_IDENTITY || r0 == r1) return;
     for (int64_t v = 0; v < vectors_of(a->n); v += 2)
         NN_FN(scale_by_derivative)(a->activation, a->alpha, r1 - r0, a->n - v * W > W ? NR : W, NR,
-                                   panel_row(a->x, a->x_rows, v, r0), written_row(a->out, a->out_rows, v, r0));
+                                   panel_row(a->kept, a->x_rows, v, r0), written_row(a->out, a->out_rows, v, r0));
 }
 
 void NN_FN(moments)(const nn_norm *a, int64_t r0, int64_t r1, void *mean_, void *square_) {

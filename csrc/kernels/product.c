@@ -1,7 +1,7 @@
 /* product.c: the two products that go row by row through a layer.
  *
- * forward:   out[r, j] = f(bias[j] + sum_k a[r, k] w[k, j])
- * backward:  out[r, j] = f'(outputs[r, j]) * sum_k d[r, k] wt[k, j]
+ * forward:   out[r, j] = f(bias[j] + sum_k a[r, k] w[k, j]), and where it is wanted slopes[r, j] = f' of the same
+ * backward:  out[r, j] = f'(by outputs[r, j]) * sum_k d[r, k] wt[k, j]
  *
  * The micro-kernel keeps a tile of mr rows by one or two vectors of columns in registers and walks k: two loads of w,
  * mr broadcasts of a, 2 mr multiply-adds. Each element is one chain of multiply-adds in the order of k whatever the tile,
@@ -21,6 +21,7 @@ typedef struct tile {
     const real *bias; /* NULL: start from zero */
     real *out;
     const real *outputs; /* backward only */
+    real *slopes;        /* forward, where they are wanted */
     int activation;
     double alpha;
 } tile;
@@ -49,6 +50,8 @@ INLINE void finish(const int mr, const int nv, const tile *t, vec sum[][2]) {
         /* what the other activations need is done over the stored tile, which is in L1 */
         if (outputs)
             NN_FN(scale_by_derivative)(activation, t->alpha, mr, nv * W, NR, outputs, out);
+        else if (t->slopes)
+            NN_FN(activate_keeping)(activation, t->alpha, mr, nv * W, NR, out, t->slopes);
         else
             NN_FN(activate)(activation, t->alpha, mr, nv * W, NR, out);
     }
@@ -113,12 +116,27 @@ INLINE void product_row(const int panels, const tile *t, int64_t w_panel, int64_
         finish(1, 2, &panel, sum[p]);
         panel.out += out_panel;
         if (panel.outputs) panel.outputs += out_panel;
+        if (panel.slopes) panel.slopes += out_panel;
     }
 }
 
 static void product_row_2(const tile *t, int64_t w_panel, int64_t out_panel) { product_row(2, t, w_panel, out_panel); }
 static void product_row_most(const tile *t, int64_t w_panel, int64_t out_panel) {
     product_row(ROW_PANELS, t, w_panel, out_panel);
+}
+
+/* Whether f takes so long that turning a block of numbers is worth it where most lanes would be idle */
+static int takes_long(int activation) {
+    switch (activation) {
+    case NN_IDENTITY:
+    case NN_STEP:
+    case NN_RELU:
+    case NN_LEAKY_RELU:
+    case NN_HARD_SIGMOID:
+    case NN_HARD_TANH:
+    case NN_HARD_SILU: return 0;
+    default: return 1;
+    }
 }
 
 static void product(const nn_product *p, int64_t r0, int64_t r1, int has_bias, const real *outputs) {
@@ -130,17 +148,18 @@ static void product(const nn_product *p, int64_t r0, int64_t r1, int has_bias, c
         t.bias = has_bias ? t.w + p->k * nv * W : NULL;
         real *out = (real *)p->out + j * p->out_rows;
         const real *below = outputs ? outputs + j * p->out_rows : NULL;
+        real *slopes = p->slopes ? (real *)p->slopes + j * p->out_rows : NULL;
         const int64_t whole = (p->n - j - W + NR - 1) / NR; /* panels from here on that are 2 W wide */
         const int row_panels = r1 - r0 > 1 || whole < 2 ? 1 : whole < ROW_PANELS ? 2 : ROW_PANELS;
         const int64_t most = nv == 2 ? MOST_ROWS_TWO : MOST_ROWS_ONE;
-        const int few = !outputs && FEW && p->n - j <= FEW && r1 - r0 >= W &&
-                        (p->activation == NN_TANH || p->activation == NN_SIGMOID);
+        const int few = !outputs && !slopes && FEW && p->n - j <= FEW && r1 - r0 >= W && takes_long(p->activation);
         t.activation = few ? NN_IDENTITY : p->activation;
         for (int64_t r = r0, tiles = (r1 - r0 + most - 1) / most; tiles; tiles--) {
             const int64_t mr = (r1 - r + tiles - 1) / tiles; /* even tiles rather than a thin last one */
             t.a = (const real *)p->a + r * NR;
             t.out = out + r * NR;
             t.outputs = below ? below + r * NR : NULL;
+            t.slopes = slopes ? slopes + r * NR : NULL;
             if (row_panels == 1)
                 kernels[mr - 1](&t);
             else

@@ -11,7 +11,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nncore import activations, initializers, losses, metrics, optimizers
-from nncore.activations import LeakyReLU, identity, leaky_relu, relu, sigmoid, softmax, step, tanh
+from nncore.activations import (
+    Elu,
+    Gelu,
+    LeakyReLU,
+    elu,
+    exponential,
+    gelu,
+    hard_sigmoid,
+    hard_silu,
+    hard_tanh,
+    identity,
+    leaky_relu,
+    mish,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    step,
+    tanh,
+)
 from nncore.engines import get_num_threads, set_num_threads, show_config, threads
 from nncore.errors import ConvergenceWarning, DivergenceError
 from nncore.history import History
@@ -24,7 +45,7 @@ from nncore.perceptron import Perceptron
 from nncore.regularization import BatchNorm, Dropout, LayerNorm
 
 if TYPE_CHECKING:
-    from nncore import datasets, io, testing
+    from nncore import datasets, io, plot, testing
     from nncore.io import load
 
 __version__ = "0.1.0"
@@ -38,6 +59,8 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "Dropout",
+    "Elu",
+    "Gelu",
     "History",
     "LayerNorm",
     "LeakyReLU",
@@ -47,7 +70,13 @@ __all__ = [
     "__version__",
     "activations",
     "datasets",
+    "elu",
+    "exponential",
+    "gelu",
     "get_num_threads",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
     "identity",
     "initializers",
     "io",
@@ -55,12 +84,17 @@ __all__ = [
     "load",
     "losses",
     "metrics",
+    "mish",
     "optimizers",
+    "plot",
     "relu",
+    "selu",
     "set_num_threads",
     "show_config",
     "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
     "step",
     "tanh",
     "testing",
@@ -72,7 +106,7 @@ def __getattr__(name: str) -> Any:
     """Import on first use what most programs do without, so that importing nncore stays quick."""
     import importlib
 
-    if name in ("datasets", "io", "testing"):
+    if name in ("datasets", "io", "plot", "testing"):
         return importlib.import_module(f"nncore.{name}")
     if name == "load":
         return importlib.import_module("nncore.io").load

@@ -142,7 +142,9 @@ cdef extern from "gate.h" nogil:
     void nn_gate_let_pass(nn_gate *g)
 
 _ACTIVATIONS = {
-    "identity": 0, "step": 1, "sigmoid": 2, "tanh": 3, "relu": 4, "leaky_relu": 5, "softmax": 6,
+    "identity": 0, "step": 1, "sigmoid": 2, "tanh": 3, "relu": 4, "leaky_relu": 5, "softmax": 6, "elu": 7, "selu": 8,
+    "softplus": 9, "exponential": 10, "hard_sigmoid": 11, "hard_tanh": 12, "gelu": 13, "gelu_tanh": 14, "silu": 15,
+    "mish": 16, "hard_silu": 17,
 }
 _KINDS = {"dense": 0, "dropout": 1, "batch_norm": 2, "layer_norm": 3}
 _LOSSES = {"mse": 0, "bce": 1, "cross_entropy": 2}

@@ -6,7 +6,7 @@ cdef class NativeEngine:
     Parameters
     ----------
     layers : list of (n_in, n_out, activation, alpha)
-        One tuple for each layer; `activation` is a name and `alpha` the slope of leaky_relu (0.0 elsewhere).
+        One tuple for each layer; `activation` is a name and `alpha` the number of leaky_relu and elu (0.0 elsewhere).
     dtype : {"float32", "float64"}
         Type of the weights and of all arithmetic.
     """

@@ -35,6 +35,7 @@ cdef extern from "kernels.h" nogil:
         void *out
         int64_t out_rows
         const void *outputs
+        void *slopes
         int activation
         double alpha
         int width
@@ -68,6 +69,7 @@ cdef extern from "kernels.h" nogil:
         double scale
         double *row_loss
         int width
+        const void *slopes
     ctypedef struct kernel_update "nn_update":
         int optimizer
         int nesterov
@@ -102,6 +104,8 @@ cdef extern from "kernels.h" nogil:
         double epsilon
         int activation
         double alpha
+        void *slopes
+        const void *kept
         int width
     ctypedef struct kernel_dropout "nn_dropout":
         const void *x
@@ -134,6 +138,7 @@ cdef extern from "kernels.h" nogil:
         void (*softmax)(void *, int64_t, int64_t, int64_t, int64_t, int)
         void (*update)(const kernel_update *, int64_t, const void *, void *, void *, void *)
         void (*activate)(int, double, int64_t, int64_t, int64_t, void *)
+        void (*activate_keeping)(int, double, int64_t, int64_t, int64_t, void *, void *)
         void (*scale_by_derivative)(int, double, int64_t, int64_t, int64_t, const void *, void *)
         void (*elementary)(int, int64_t, void *)
         void (*moments)(const kernel_norm *, int64_t, int64_t, void *, void *)
@@ -264,7 +269,8 @@ cdef class Kernels:
         s.width = self.width
         self.table.scatter(&s, r0, r1)
 
-    def forward(self, a, w, out, int64_t k, int64_t n, int64_t r0, int64_t r1, int activation=0, double alpha=0.1):
+    def forward(self, a, w, out, int64_t k, int64_t n, int64_t r0, int64_t r1, int activation=0, double alpha=0.1,
+                slopes=None):
         cdef kernel_product p
         p.a = self.reals(a)
         p.a_rows = a.shape[1]
@@ -275,6 +281,7 @@ cdef class Kernels:
         p.out = self.written(out)
         p.out_rows = out.shape[1]
         p.outputs = NULL
+        p.slopes = self.written(slopes)
         p.activation = activation
         p.alpha = alpha
         p.width = self.width
@@ -291,6 +298,7 @@ cdef class Kernels:
         p.out = self.written(out)
         p.out_rows = out.shape[1]
         p.outputs = self.reals(outputs)
+        p.slopes = NULL
         p.activation = activation
         p.alpha = alpha
         p.width = self.width
@@ -322,8 +330,9 @@ cdef class Kernels:
         self.table.transpose(&t, panel, k0, k1)
 
     def loss(self, outputs, delta, row_loss, int64_t n, int64_t r0, int64_t r1, int loss, int activation, double scale,
-             double alpha=0.1, labels=None, order=None, int64_t first=0):
+             double alpha=0.1, labels=None, order=None, int64_t first=0, slopes=None):
         cdef kernel_loss l
+        l.slopes = self.reals(slopes)
         l.loss = loss
         l.activation = activation
         l.alpha = alpha
@@ -363,6 +372,12 @@ cdef class Kernels:
         rows, stride = (1, z.shape[0]) if z.ndim == 1 else z.shape
         self.table.activate(activation, alpha, rows, stride if n is None else n, stride, self.written(z))
 
+    def activate_keeping(self, int activation, z, slopes, n=None):
+        rows, stride = (1, z.shape[0]) if z.ndim == 1 else z.shape
+        self.table.activate_keeping(
+            activation, 0.0, rows, stride if n is None else n, stride, self.written(z), self.written(slopes)
+        )
+
     def scale_by_derivative(self, int activation, a, d, double alpha=0.1, n=None):
         rows, stride = (1, d.shape[0]) if d.ndim == 1 else d.shape
         self.table.scale_by_derivative(
@@ -394,6 +409,8 @@ cdef class Kernels:
         a.epsilon = epsilon
         a.activation = activation
         a.alpha = alpha
+        a.slopes = NULL
+        a.kept = a.x
         a.width = self.width
         return a
 

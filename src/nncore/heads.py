@@ -39,7 +39,7 @@ def head_for(activation: Activation, loss: str) -> Head:
         if activation.name == "softmax":  # the product with softmax's Jacobian, without making it
             delta = a * (delta - (delta * a).sum(axis=1, keepdims=True))
         else:
-            delta = delta * activation.gradient_from_output(a)
+            delta = delta * activation.slope(z, a)
         return loss_function.rows(a, y), a, delta
 
     return head

@@ -69,6 +69,21 @@ def lecun_normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.fl
     return _normal(math.sqrt(1 / n_in), n_in, n_out, seed, stream)
 
 
+def orthogonal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+    """Return a matrix with orthonormal columns, or rows where there are fewer of those, uniform over all of them.
+
+    It is Q of the QR decomposition of a matrix of standard normal numbers, of max(n_in, n_out) rows and the lesser
+    number of columns, with the signs that make R's diagonal positive; transposed where n_in < n_out.
+
+    A. M. Saxe, J. L. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
+    neural networks", 2014.
+    """
+    tall = _normal(1.0, max(n_in, n_out), min(n_in, n_out), seed, stream)
+    q, r = np.linalg.qr(tall)
+    q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return q if n_in >= n_out else np.ascontiguousarray(q.T)
+
+
 def _uniform(limit: float, n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
     drawn = streams.uniform(seed, streams.WEIGHTS, stream, n_in * n_out)
     return (limit * (2 * drawn - 1)).reshape(n_in, n_out)
@@ -80,7 +95,14 @@ def _normal(deviation: float, n_in: int, n_out: int, seed: int, stream: int) -> 
 
 
 ALIASES: dict[str, Initializer] = {
-    f.__name__: f for f in (zeros, normal, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_normal)
+    f.__name__: f
+    for f in (zeros, normal, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_normal, orthogonal)
+}
+
+# What "auto" takes, glorot_uniform aside: the relu family lets about half of a signal through.
+_AUTO: dict[str, Initializer] = {
+    **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "hard_silu"), he_normal),
+    "selu": lecun_normal,
 }
 
 
@@ -91,7 +113,8 @@ def get(initializer: str | Initializer, activation: str | activations.Activation
     ----------
     initializer : str or callable
         A name, ``"auto"``, or a function of (n_in, n_out, seed, stream). ``"auto"`` is he_normal where the activation
-        is of the relu family, glorot_uniform otherwise.
+        is of the relu family (relu, leaky_relu, elu, gelu, silu, mish, hard_silu), lecun_normal for selu,
+        glorot_uniform otherwise.
     activation : str or Activation
         The layer's activation, which ``"auto"`` goes by.
 
@@ -106,5 +129,5 @@ def get(initializer: str | Initializer, activation: str | activations.Activation
         return initializer
     name = checks.one_of(initializer, "initializer", ("auto", *ALIASES))
     if name == "auto":
-        return he_normal if activations.get(activation).name in ("relu", "leaky_relu") else glorot_uniform
+        return _AUTO.get(activations.get(activation).name, glorot_uniform)
     return ALIASES[name]

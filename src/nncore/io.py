@@ -165,9 +165,7 @@ def _layers(header: dict[str, Any]) -> list[Layer]:
 def _layer(entry: dict[str, Any]) -> Layer:
     kind = entry.pop("kind", "Dense")  # files of the first format have no other
     if "activation" in entry:
-        alpha = entry.pop("alpha")
-        if entry["activation"] == "leaky_relu":
-            entry["activation"] = activations.LeakyReLU(alpha)
+        entry["activation"] = activations.restored(entry["activation"], entry.pop("alpha"))
     if kind == "Dense":
         return Dense(**entry)
     size = entry.pop("n_in")

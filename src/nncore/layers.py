@@ -80,8 +80,8 @@ class Dense(Layer):
         Name or object, such as ``LeakyReLU(0.2)``.
     initializer : str or callable, default "auto"
         Initial weights: a name of `nncore.initializers`, or a function of (n_in, n_out, seed, stream) that returns a
-        matrix (n_in, n_out). "auto" is He's normal one for the relu family, Glorot's uniform one otherwise. Biases
-        start at zero.
+        matrix (n_in, n_out). "auto" is He's normal one for the relu family, LeCun's for selu, Glorot's uniform one
+        otherwise. Biases start at zero.
     l1, l2 : float, default 0
         ``l1 * sign(W) + l2 * W`` is added to the gradient of the weights, not of the biases: the derivative of
         ``l1 * sum(abs(W)) + l2 / 2 * sum(W**2)``, which the reported loss leaves out.

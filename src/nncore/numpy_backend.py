@@ -217,7 +217,7 @@ class NumpyEngine:
             needed = index > self._first
             below = self._layers[index].backward(delta, needed)
             if below is not None and needed:
-                delta = below * self._layers[index - 1].activation.gradient_from_output(inputs[index])
+                delta = below * self._layers[index - 1].slope(inputs[index])
         return row_losses, predictions
 
     # ----------------------------------------------------------------------------------------------- training

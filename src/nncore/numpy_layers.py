@@ -34,10 +34,26 @@ class Rows(NamedTuple):
 
 def activation_of(spec: LayerSpec) -> Activation:
     """Return the activation object of a spec."""
-    return activations.LeakyReLU(spec.alpha) if spec.activation == "leaky_relu" else activations.get(spec.activation)
+    return activations.restored(spec.activation, spec.alpha)
 
 
-class NumpyDense:
+class _Activated:
+    """What layers have in common: an activation of their own, and its derivative for the rows of the latest forward."""
+
+    activation: Activation
+    z: Array | None = None  # kept where the derivative does not follow from the outputs
+
+    def activated(self, z: Array) -> Array:
+        """Return f(z)."""
+        self.z = z if self.activation.keeps_slope else None
+        return self.activation(z)  # type: ignore[no-any-return]
+
+    def slope(self, a: Array) -> Array:
+        """Return f'(z) for the outputs a = f(z)."""
+        return self.activation.slope(a if self.z is None else self.z, a)  # type: ignore[no-any-return]
+
+
+class NumpyDense(_Activated):
     """z = x W + b."""
 
     def __init__(self, spec: LayerSpec, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
@@ -56,7 +72,7 @@ class NumpyDense:
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(z)."""
         self.x = x
-        return self.activation(self.linear(x))  # type: ignore[no-any-return]
+        return self.activated(self.linear(x))
 
     def logits(self, x: Array, rows: Rows | None) -> Array:
         """Return z."""
@@ -74,7 +90,7 @@ class NumpyDense:
         return d @ self.weight.T if needed else None
 
 
-class NumpyDropout:
+class NumpyDropout(_Activated):
     """x m / (1 - rate), m drawn from the streams; see `nncore.regularization.Dropout`."""
 
     gradients: Sequence[Array] = ()
@@ -105,7 +121,7 @@ class NumpyDropout:
         return d if self.mask is None else d * self.mask
 
 
-class NumpyBatchNorm:
+class NumpyBatchNorm(_Activated):
     """gamma xhat + beta, xhat by column; see `nncore.regularization.BatchNorm`."""
 
     def __init__(self, spec: LayerSpec, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
@@ -127,7 +143,7 @@ class NumpyBatchNorm:
 
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(gamma xhat + beta)."""
-        return self.activation(self.logits(x, rows))  # type: ignore[no-any-return]
+        return self.activated(self.logits(x, rows))
 
     def backward(self, d: Array, needed: bool) -> Array | None:
         """Return gamma / sqrt(variance + epsilon) (d - mean of d - xhat mean of (d xhat))."""
@@ -150,7 +166,7 @@ class NumpyBatchNorm:
             running += momentum * factor * batch
 
 
-class NumpyLayerNorm:
+class NumpyLayerNorm(_Activated):
     """gamma xhat + beta, xhat by row; see `nncore.regularization.LayerNorm`."""
 
     def __init__(self, spec: LayerSpec, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
@@ -169,7 +185,7 @@ class NumpyLayerNorm:
 
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(gamma xhat + beta)."""
-        return self.activation(self.logits(x, rows))  # type: ignore[no-any-return]
+        return self.activated(self.logits(x, rows))
 
     def backward(self, d: Array, needed: bool) -> Array | None:
         """Return (g - mean of g - xhat mean of (g xhat)) / sqrt(variance + epsilon), g = gamma d, means by row."""

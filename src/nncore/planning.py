@@ -30,8 +30,8 @@ class LayerCost(NamedTuple):
     """One layer's share of a training step, with one thread; times in seconds.
 
     `activation` is the layer's, or the kind of a layer that is not dense. `flops`, `predicted` and `measured` are of
-    forward, backward (the gradient by the inputs; none for the first layer) and update (the gradient of the weights, the
-    optimizer, the transposed copy). Without the native core both times are None.
+    forward, backward (the gradient by the inputs; none for the first layer) and update (the gradient of the weights,
+    the optimizer, the transposed copy). Without the native core both times are None.
     """
 
     n_in: int

@@ -1,19 +1,4 @@
-"""Activation functions and their derivatives.
-
-Each activation is an object: called, it gives its value; ``.derivative(z)`` is the derivative with respect to z,
-and ``.gradient_from_output(a)`` the same from the output ``a = f(z)``, which is all that training keeps. All but
-softmax are elementwise.
-
-Common to all: floats keep their dtype, integers and bools become float64; a scalar gives a scalar; no finite input
-overflows or warns; NaN gives NaN.
-
-Examples
---------
->>> relu([-2.5, 0.0, 3.1])
-array([0. , 0. , 3.1])
->>> float(sigmoid.derivative(0))
-0.25
-"""
+"""The activations of the textbooks: identity, step, sigmoid, tanh, relu, leaky_relu, softmax."""
 
 from __future__ import annotations
 
@@ -21,67 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks
+from nncore.activations.base import Activation, checked_alpha, filled, floats
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-
-def _floats(z: ArrayLike) -> NDArray[Any]:
-    array = checks.numeric(z, "z")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
-
-
-def _filled(z: NDArray[Any], value: float) -> Any:
-    """Return `value` everywhere but where z is NaN."""
-    return np.where(np.isnan(z), z, z.dtype.type(value))[()]
-
-
-def _checked_alpha(alpha: float) -> float:
-    return checks.finite_float(alpha, "alpha", low=0.0)
-
-
-class Activation:
-    """Base class of the activations.
-
-    Attributes
-    ----------
-    name : str
-        The name that `get` takes.
-    alpha : float
-        Slope for negative z, for the activations that have one; else 0.
-    """
-
-    __slots__ = ()
-
-    name: str
-    alpha: float = 0.0
-
-    def __call__(self, z: ArrayLike) -> Any:
-        """Return the activation of `z`, of the same shape."""
-        raise NotImplementedError
-
-    def derivative(self, z: ArrayLike) -> Any:
-        """Return the derivative at `z`, of the same shape."""
-        raise NotImplementedError
-
-    def gradient_from_output(self, a: NDArray[Any]) -> Any:
-        """Return the derivative at the z that gave the output `a`, a float array, of the same shape and dtype."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        """Return the name, and what tells the object from others of that name."""
-        return self.name
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether both are the same function."""
-        if not isinstance(other, Activation):
-            return NotImplemented
-        return (self.name, self.alpha) == (other.name, other.alpha)
-
-    def __hash__(self) -> int:
-        """Return a hash that goes with equality."""
-        return hash((self.name, self.alpha))
 
 
 class Identity(Activation):
@@ -93,11 +21,11 @@ class Identity(Activation):
 
     def __call__(self, z: ArrayLike) -> Any:
         """Return a copy of `z`, as floats."""
-        return _floats(z).copy()[()]
+        return floats(z).copy()[()]
 
     def derivative(self, z: ArrayLike) -> Any:
         """Return 1 for each element of `z`."""
-        return _filled(_floats(z), 1.0)
+        return filled(floats(z), 1.0)
 
     def gradient_from_output(self, a: NDArray[Any]) -> Any:
         """Return 1 for each element of `a`."""
@@ -116,11 +44,11 @@ class Step(Activation):
 
     def __call__(self, z: ArrayLike) -> Any:
         """Return 1 where `z` is at least 0, else 0."""
-        return np.heaviside(_floats(z), 1.0)
+        return np.heaviside(floats(z), 1.0)
 
     def derivative(self, z: ArrayLike) -> Any:
         """Return 0 for each element of `z`, also at the jump."""
-        return _filled(_floats(z), 0.0)
+        return filled(floats(z), 0.0)
 
     def gradient_from_output(self, a: NDArray[Any]) -> Any:
         """Return 0 for each element of `a`."""
@@ -139,13 +67,13 @@ class Sigmoid(Activation):
 
     def __call__(self, z: ArrayLike) -> Any:
         """Return the sigmoid of `z`."""
-        z = _floats(z)
+        z = floats(z)
         with np.errstate(under="ignore"):
             return np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
 
     def derivative(self, z: ArrayLike) -> Any:
         """Return f(z) f(-z), which is f (1 - f) without cancellation."""
-        z = _floats(z)
+        z = floats(z)
         with np.errstate(under="ignore"):
             return self(z) * self(-z)
 
@@ -163,7 +91,7 @@ class Tanh(Activation):
 
     def __call__(self, z: ArrayLike) -> Any:
         """Return the hyperbolic tangent of `z`."""
-        return np.tanh(_floats(z))
+        return np.tanh(floats(z))
 
     def derivative(self, z: ArrayLike) -> Any:
         """Return 1 - tanh(z)**2."""
@@ -186,11 +114,11 @@ class ReLU(Activation):
 
     def __call__(self, z: ArrayLike) -> Any:
         """Return the larger of 0 and `z`."""
-        return np.maximum(_floats(z), 0)
+        return np.maximum(floats(z), 0)
 
     def derivative(self, z: ArrayLike) -> Any:
         """Return 1 where `z` is above 0, else 0."""
-        return np.heaviside(_floats(z), 0.0)
+        return np.heaviside(floats(z), 0.0)
 
     def gradient_from_output(self, a: NDArray[Any]) -> Any:
         """Return 1 where `a` is above 0, else 0."""
@@ -225,7 +153,7 @@ class LeakyReLU(Activation):
     name = "leaky_relu"
 
     def __init__(self, alpha: float = 0.1) -> None:
-        self._alpha = _checked_alpha(alpha)
+        self._alpha = checked_alpha(alpha)
 
     @property
     def alpha(self) -> float:  # type: ignore[override]
@@ -234,15 +162,15 @@ class LeakyReLU(Activation):
 
     def __call__(self, z: ArrayLike, alpha: float | None = None) -> Any:
         """Return `z` where it is positive, else `alpha` times `z`, with the object's own alpha unless given."""
-        z = _floats(z)
-        slope = self._alpha if alpha is None else _checked_alpha(alpha)
+        z = floats(z)
+        slope = self._alpha if alpha is None else checked_alpha(alpha)
         with np.errstate(over="ignore", under="ignore"):
             return np.maximum(z, 0) + slope * np.minimum(z, 0)
 
     def derivative(self, z: ArrayLike, alpha: float | None = None) -> Any:
         """Return 1 where `z` is positive, else `alpha`, the object's own unless given."""
-        z = _floats(z)
-        slope = self._alpha if alpha is None else _checked_alpha(alpha)
+        z = floats(z)
+        slope = self._alpha if alpha is None else checked_alpha(alpha)
         return np.where(np.isnan(z), z, np.where(z > 0, z.dtype.type(1), z.dtype.type(slope)))[()]
 
     def gradient_from_output(self, a: NDArray[Any]) -> Any:
@@ -273,7 +201,7 @@ class Softmax(Activation):
         ValueError
             If `z` is a scalar, or its last axis is empty.
         """
-        z = _floats(z)
+        z = floats(z)
         if z.ndim == 0 or z.shape[-1] == 0:
             raise ValueError(f"z has shape {z.shape}; softmax takes at least one element along the last axis")
         with np.errstate(over="ignore", under="ignore"):
@@ -298,18 +226,3 @@ tanh = Tanh()
 relu = ReLU()
 leaky_relu = LeakyReLU()
 softmax = Softmax()
-
-ALIASES: dict[str, Activation] = {f.name: f for f in (identity, step, sigmoid, tanh, relu, leaky_relu, softmax)}
-
-
-def get(activation: str | Activation) -> Activation:
-    """Return the activation of that name, or the object itself.
-
-    Raises
-    ------
-    TypeError
-        If it is neither a string nor an activation object.
-    ValueError
-        If there is no activation of that name; the message lists those there are.
-    """
-    return checks.named(activation, "activation", ALIASES, Activation)
