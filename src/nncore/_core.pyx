@@ -33,6 +33,11 @@ cdef extern from "nncore.h" nogil:
         NN_SGD
         NN_MOMENTUM
         NN_ADAM
+        NN_ADAMW
+        NN_NADAM
+        NN_RMSPROP
+        NN_ADAGRAD
+        NN_LION
     ctypedef struct nn_layer:
         int64_t n_in
         int64_t n_out
@@ -57,6 +62,8 @@ cdef extern from "nncore.h" nogil:
         double beta2
         double epsilon
         double decay
+        double momentum_decay
+        double mu_product
         const double *rates
         int64_t n_rates
         void *slots[2]
@@ -131,6 +138,9 @@ _ACTIVATIONS = {
     "identity": 0, "step": 1, "sigmoid": 2, "tanh": 3, "relu": 4, "leaky_relu": 5, "softmax": 6,
 }
 _LOSSES = {"mse": 0, "bce": 1, "cross_entropy": 2}
+_OPTIMIZERS = {
+    "adam": NN_ADAM, "adamw": NN_ADAMW, "nadam": NN_NADAM, "rmsprop": NN_RMSPROP, "adagrad": NN_ADAGRAD, "lion": NN_LION,
+}
 _empty = np.empty
 _ndarray = np.ndarray
 
@@ -158,11 +168,13 @@ cdef _refuse(nn_status status, double bytes_needed, nn_job *job, int64_t first_s
 
 
 cdef int _optimizer_code(optimizer) except -1:
-    if optimizer.name == "adam":
-        return NN_ADAM
     if optimizer.name == "sgd":
         return NN_MOMENTUM if optimizer.momentum else NN_SGD
-    raise ValueError(f"optimizer is '{optimizer.name}'; the native backend has 'adam' and 'sgd'")
+    code = _OPTIMIZERS.get(optimizer.name)
+    if code is None:
+        known = ", ".join(repr(name) for name in ("sgd", *_OPTIMIZERS))
+        raise ValueError(f"optimizer is '{optimizer.name}'; the native backend has {known}")
+    return code
 
 
 include "_job.pxi"

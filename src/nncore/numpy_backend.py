@@ -217,8 +217,9 @@ class NumpyEngine:
             changed no weight.
         """
         optimizer = job.optimizer
+        rates = optimizer._rates(n_steps)
         with np.errstate(all="ignore"):
-            for step in range(first_step, first_step + n_steps):
+            for step, rate in enumerate(rates.tolist(), start=first_step):
                 rows, x, y = job.batch(step)
                 require_finite("X", x, rows)
                 row_losses, predictions = self._backward(x, y, job.head)
@@ -231,7 +232,7 @@ class NumpyEngine:
                 optimizer.steps += 1
                 with self._lock:
                     for weight, gradient, slots, decay in job.updates:
-                        optimizer.update(weight, gradient, slots, optimizer.learning_rate, optimizer.steps, decay)
+                        optimizer.update(weight, gradient, slots, rate, optimizer.steps, decay)
 
     def _first_overflow(self, x: Array) -> int | None:
         """Return the index of the first layer whose output is not finite."""
