@@ -53,6 +53,7 @@ class Optimizer:
     _SETTINGS: tuple[str, ...] = ("learning_rate", "weight_decay")
 
     name: str
+    second_order = False  # whether it does whole iterations itself
 
     def __init__(self, learning_rate: LearningRate, weight_decay: float) -> None:
         self.learning_rate = learning_rate
@@ -143,13 +144,13 @@ class Optimizer:
         if listen is not None:
             listen(logs)
 
-    def check_run(self, names: Iterable[str], loss: str, batch_size: int, n_rows: int) -> None:
+    def check_run(self, names: Iterable[str] | None, loss: str, batch_size: int, n_rows: int) -> None:
         """Refuse a run that this optimizer or its schedule cannot do, before anything is trained.
 
         Parameters
         ----------
-        names : iterable of str
-            What each epoch's logs will hold.
+        names : iterable of str or None
+            What each epoch's logs will hold; None for a single step.
         loss : str
             The loss' name.
         batch_size, n_rows : int
@@ -161,7 +162,7 @@ class Optimizer:
             If a schedule watches what the logs will not hold.
         """
         check = getattr(self._learning_rate, "check_names", None)
-        if check is not None:
+        if check is not None and names is not None:
             check(names)
 
     # ----------------------------------------------------------------------------------------- owner and state

@@ -100,6 +100,8 @@ def plan(network: Sequential, batch_size: int, optimizer: str | Optimizer, threa
     """Return what a step costs; see `Sequential.plan`."""
     batch_size = checks.positive_int(batch_size, "batch_size")
     like = optimizers.get(optimizer)._fresh()
+    if like.second_order:
+        raise ValueError(f"optimizer is {like!r}, whose iterations have no fixed number of passes; expected another")
     if threads is not None:
         threads = checks.positive_int(threads, "threads")
     shapes = [(layer.n_in, layer.n_out, layer.activation) for layer in network.layers]
