@@ -302,8 +302,7 @@ static void update_one(const nn_update *u, wide g, real *p, real *a, real *b) {
 
 static void reference_update(const nn_update *u, int64_t n, const void *g_, void *p_, void *s0, void *s1) {
     real *p = p_, *a = s0, *b = s1, none = 0;
-    for (int64_t i = 0; i < n; i++)
-        update_one(u, ((const real *)g_)[i], &p[i], a ? &a[i] : &none, b ? &b[i] : &none);
+    for (int64_t i = 0; i < n; i++) update_one(u, ((const real *)g_)[i], &p[i], a ? &a[i] : &none, b ? &b[i] : &none);
 }
 
 static void reference_activate(int activation, double alpha, int64_t rows, int64_t n, int64_t stride, void *z_) {

@@ -57,7 +57,8 @@ INLINE void adam(const nn_update *u, int64_t n, const real *g_, real *p_, real *
 INLINE void nadam(const nn_update *u, int64_t n, const real *g_, real *p_, real *m_, real *v_) {
     const vec decay = broadcast((real)u->decay), b1 = broadcast((real)u->beta1), b2 = broadcast((real)u->beta2);
     const vec c1 = broadcast((real)(1 - u->beta1)), c2 = broadcast((real)(1 - u->beta2));
-    const vec of_m = broadcast((real) - (u->rate * u->correction1)), of_g = broadcast((real) - (u->rate * u->correction3));
+    const vec of_m = broadcast((real) - (u->rate * u->correction1)),
+              of_g = broadcast((real) - (u->rate * u->correction3));
     const vec root = broadcast((real)u->correction2), epsilon = floored_epsilon(u);
     for (int64_t i = 0; i < n; i += W) {
         vec p = load(p_ + i), g = fma_(decay, p, load(g_ + i));

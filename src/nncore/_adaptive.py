@@ -1,4 +1,4 @@
-"""The optimizers that scale each parameter's step by the gradients that it has had; `nncore.optimizers` has them all."""
+"""The optimizers that scale each parameter's step by its past gradients; `nncore.optimizers` has them all."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Adam(Optimizer):
     """
 
     __slots__ = ("beta1", "beta2", "epsilon")
-    _SETTINGS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
+    _SETTINGS: tuple[str, ...] = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 
     name = "adam"
 
@@ -203,7 +203,7 @@ class NAdam(Adam):
         self._product = (0, 1.0)  # a step, and the product up to it
 
     def _mu(self, step: int) -> float:
-        return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay))
+        return self.beta1 * (1 - 0.5 * float(0.96 ** (step * self.momentum_decay)))
 
     def _mu_product(self, step: int) -> float:
         """Return mu[1] ... mu[step], always multiplied in that order, so that it follows from the step alone."""
@@ -333,9 +333,7 @@ class Adagrad(Optimizer):
 
     name = "adagrad"
 
-    def __init__(
-        self, learning_rate: LearningRate = 1e-2, epsilon: float = 1e-10, weight_decay: float = 0.0
-    ) -> None:
+    def __init__(self, learning_rate: LearningRate = 1e-2, epsilon: float = 1e-10, weight_decay: float = 0.0) -> None:
         super().__init__(learning_rate, weight_decay)
         self.epsilon = checks.finite_float(epsilon, "epsilon", above=0.0)
 

@@ -24,8 +24,8 @@ class Trial(NamedTuple):
 def strong_wolfe(along: Callable[[float], tuple[float, float, Any]], value: float, slope: float, first: float) -> Any:
     """Return a point along a line where the function has fallen enough and is flat enough.
 
-    For a length t: ``f(t) <= f(0) + 1e-4 t f'(0)`` and ``abs(f'(t)) <= 0.9 abs(f'(0))``. Algorithms 3.5 (bracketing) and
-    3.6 (zoom), with cubic interpolation; a value that is not finite counts as too high.
+    For a length t: ``f(t) <= f(0) + 1e-4 t f'(0)`` and ``abs(f'(t)) <= 0.9 abs(f'(0))``. Algorithms 3.5 (bracketing)
+    and 3.6 (zoom), with cubic interpolation; a value that is not finite counts as too high.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def strong_wolfe(along: Callable[[float], tuple[float, float, Any]], value: floa
 def _zoom(
     along: Callable[[float], tuple[float, float, Any]], start: Trial, low: Trial, high: Trial, trials: int
 ) -> Any:
-    """Return a point between two lengths that enclose a good one; `low` is the lower of those that have fallen enough."""
+    """Return a point between two lengths that enclose a good one; at `low` the value is lower and has fallen enough."""
     for _ in range(trials):
         width = high.length - low.length
         inside = _cubic_minimum(low, high)

@@ -134,7 +134,7 @@ class Optimizer:
     def _rates(self, n: int) -> Array:
         """Return the rates of the next `n` updates, for engines; they take a float from `_learning_rate` themselves."""
         rate_of = self._learning_rate
-        if type(rate_of) is float:
+        if isinstance(rate_of, float):
             return np.full(n, rate_of)
         return np.array([_checked(rate_of(step), step) for step in range(self.steps, self.steps + n)], np.float64)
 
@@ -310,4 +310,6 @@ def _require_shapes(slots: Any, arrays: list[list[Array]]) -> None:
     for number, (given, there) in enumerate(zip(arrays, slots.arrays(), strict=True)):
         shapes, expected = [array.shape for array in given], [array.shape for array in there]
         if shapes != expected:
-            raise ValueError(f"state['slots'][{number}] has the shapes {shapes}; this network's weights have {expected}")
+            raise ValueError(
+                f"state['slots'][{number}] has the shapes {shapes}; this network's weights have {expected}"
+            )

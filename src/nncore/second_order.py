@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import checks, engines
+from nncore._jacobian import mean_squared_error, normal_equations
 from nncore._line_search import strong_wolfe
 from nncore._optimizer import Optimizer
 from nncore.errors import NonFiniteLoss
@@ -85,8 +86,8 @@ class SecondOrder(Optimizer):
 class LBFGS(SecondOrder):
     """Limited-memory BFGS: quasi-Newton steps, their length by a line search for the strong Wolfe conditions.
 
-    The direction is ``-H g``, where H is the inverse Hessian's estimate from the latest `history` steps s and changes of
-    the gradient y, by the two-loop recursion from ``(s.y / y.y) I``. Each iteration costs one pass over all rows for
+    The direction is ``-H g``, where H is the inverse Hessian's estimate from the latest `history` steps s and changes
+    of the gradient y, by the two-loop recursion from ``(s.y / y.y) I``. Each iteration costs one pass over all rows for
     each point that its line search tries, most often one. Where no step lowers the loss, the weights stay.
 
     Parameters
@@ -127,7 +128,7 @@ class LBFGS(SecondOrder):
     def iterate(self, problem: Problem) -> None:
         """Do one iteration; see `SecondOrder.iterate`."""
         point = problem.point()
-        after, self._pairs = lbfgs_iteration(problem.at, point, self._pairs, self.history)
+        after, self._pairs = lbfgs_iteration(problem.at, point, self._pairs, self.history, problem.rounded)
         self._shapes = problem.engine.shapes
         problem.settle(after)
 
@@ -171,8 +172,8 @@ class LevenbergMarquardt(SecondOrder):
 
     With r the residuals ``prediction - y`` over all rows and outputs, N of them, and J their Jacobian by the weights,
     the step is ``-(J'J / N + damping * I)**-1 (J'r / N)``. One that lowers the loss is taken and the damping divided by
-    10; else the damping is multiplied by 10 and the step tried again. Where none up to a damping of 1e10 lowers the loss,
-    weights and damping stay.
+    10; else the damping is multiplied by 10 and the step tried again. Where none up to a damping of 1e10 lowers the
+    loss, weights and damping stay.
 
     An iteration takes memory for three square matrices of the number of parameters, and time for a solution of so many
     equations: it is for some hundreds of parameters, a few thousand at most.
@@ -185,15 +186,15 @@ class LevenbergMarquardt(SecondOrder):
     Raises
     ------
     TypeError, ValueError
-        If it is no such number; in ``fit``, if the loss is not mse, `batch_size` is below the number of rows or a layer is
-        not dense.
+        If it is no such number; in ``fit``, if the loss is not mse, `batch_size` is below the number of rows or a layer
+        is not dense.
     MemoryError
         In ``fit``, if the matrices do not fit in this machine's memory.
 
     Notes
     -----
-    D. W. Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", 1963; M. T. Hagan, M. B. Menhaj,
-    "Training feedforward networks with the Marquardt algorithm", 1994.
+    D. W. Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", 1963; M. T. Hagan,
+    M. B. Menhaj, "Training feedforward networks with the Marquardt algorithm", 1994.
     """
 
     __slots__ = ("_damping", "damping")
@@ -377,6 +378,7 @@ def lbfgs_iteration(
     point: tuple[Vector, float, Vector],
     pairs: Pairs,
     history: int,
+    rounded: Callable[[Vector], Vector] = np.copy,
 ) -> tuple[tuple[Vector, float, Vector], Pairs]:
     """Return the point after one iteration and the pairs that it then remembers.
 
@@ -390,6 +392,8 @@ def lbfgs_iteration(
         The latest steps and changes of the gradient, the oldest first.
     history : int
         How many of them to keep.
+    rounded : callable
+        Rounds a vector to where `function` can look.
 
     Returns
     -------
@@ -406,7 +410,7 @@ def lbfgs_iteration(
         first = 1.0 if remembered else min(1.0, 1.0 / float(np.abs(gradient).sum()))
 
         def along(length: float, direction: Vector = direction) -> tuple[float, float, Any]:
-            at = x + length * direction
+            at = rounded(x + length * direction)
             there, its_gradient = function(at)
             return there, float(its_gradient @ direction), (at, there, its_gradient)
 
@@ -440,7 +444,6 @@ def lbfgs_product(gradient: Vector, pairs: Pairs) -> Vector:
 # ----------------------------------------------------------------------------------------------- Levenberg-Marquardt
 
 _MOST_DAMPING, _LEAST_DAMPING = 1e10, 1e-20
-_BLOCK_BYTES = 64e6  # of the Jacobian: so many rows of it are made at a time
 
 
 def _require_memory(n_parameters: int) -> None:
@@ -451,78 +454,14 @@ def _require_memory(n_parameters: int) -> None:
         there = 2**63
     if needed > there:
         raise MemoryError(
-            f"LevenbergMarquardt takes {needed:,} bytes for the products of the Jacobian of {n_parameters:,} parameters; "
+            f"LevenbergMarquardt takes {needed:,} bytes for products of the Jacobian by {n_parameters:,} parameters; "
             f"this machine has {there:,}"
         )
 
 
-def _forward(activations: Sequence[Any], weights: Sequence[Array], x: Array) -> tuple[list[Vector], list[Vector]]:
-    """Return the inputs of each layer and the last one's outputs, and each layer's z."""
-    outputs, zs = [x.astype(np.float64)], []
-    for layer, activation in enumerate(activations):
-        zs.append(outputs[-1] @ weights[2 * layer].astype(np.float64) + weights[2 * layer + 1])
-        outputs.append(activation(zs[-1]))
-    return outputs, zs
-
-
-def jacobian(activations: Sequence[Any], weights: Sequence[Array], x: Array) -> tuple[Vector, Vector]:
-    """Return a network's outputs (n, k) for rows x, and their Jacobian (n, k, number of parameters).
-
-    One backward pass for each output, over all rows together. The parameters are in the order of ``get_weights``.
-    """
-    outputs, zs = _forward(activations, weights, x)
-    n, k = outputs[-1].shape
-    result = np.empty((n, k, sum(array.size for array in weights)))
-    last = activations[-1].derivative(zs[-1])  # (n, k), or a matrix for each row: softmax
-    for output in range(k):
-        if last.ndim == 3:
-            delta = last[:, output]
-        else:
-            delta = np.zeros((n, k))
-            delta[:, output] = last[:, output]
-        end = result.shape[2]
-        for layer in range(len(activations) - 1, -1, -1):  # delta is the output's derivative by the layer's z
-            weight = weights[2 * layer].astype(np.float64)
-            bias_at = end - weight.shape[1]
-            result[:, output, bias_at:end] = delta
-            end = bias_at - weight.size
-            result[:, output, end:bias_at] = (outputs[layer][:, :, None] * delta[:, None, :]).reshape(n, -1)
-            if layer:
-                delta = (delta @ weight.T) * activations[layer - 1].derivative(zs[layer - 1])
-    return outputs[-1], result
-
-
-def normal_equations(
-    activations: Sequence[Any], weights: Sequence[Array], X: Array, y: Array
-) -> tuple[Vector, Vector, float]:
-    """Return J'J / N, J'r / N and r'r / N, for N residuals r: prediction - y."""
-    n_parameters = sum(array.size for array in weights)
-    squares, slope, total = np.zeros((n_parameters, n_parameters)), np.zeros(n_parameters), 0.0
-    rows = max(1, int(_BLOCK_BYTES / (8 * n_parameters * y.shape[1])))
-    for start in range(0, len(X), rows):
-        part = slice(start, start + rows)
-        predictions, derivatives = jacobian(activations, weights, X[part])
-        residuals = (predictions - y[part]).ravel()
-        flat = derivatives.reshape(len(residuals), n_parameters)
-        squares += flat.T @ flat
-        slope += flat.T @ residuals
-        total += float(residuals @ residuals)
-    return squares / y.size, slope / y.size, total / y.size
-
-
-def mean_squared_error(activations: Sequence[Any], weights: Sequence[Array], X: Array, y: Array) -> float:
-    """Return r'r / N as `normal_equations` does."""
-    total, rows = 0.0, 4096
-    for start in range(0, len(X), rows):
-        part = slice(start, start + rows)
-        residuals = (_forward(activations, weights, X[part])[0][-1] - y[part]).ravel()
-        total += float(residuals @ residuals)
-    return total / y.size
-
-
 def _solved(squares: Vector, slope: Vector) -> Vector:
     try:
-        return np.linalg.solve(squares, slope)
+        return np.asarray(np.linalg.solve(squares, slope), np.float64)
     except np.linalg.LinAlgError:  # singular to rounding: more damping will help
         return np.full_like(slope, np.nan)
 
