@@ -325,7 +325,10 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
     if (goes_on && thread == 0)
         c->job->loss_sum +=
             c->chunked ? sum(p->chunk_losses, nn_ceil_div(b->rows, CHUNK)) : sum(p->training[0].row_loss, b->rows);
-    if (goes_on && thread == 0 && u->optimizer == NN_NADAM) c->job->mu_product *= u->momentum;
+    if (goes_on && thread == 0 && u->optimizer == NN_NADAM) {
+        c->job->mu_product *= u->momentum;
+        if (c->job->mu_product < 1e-20) c->job->mu_product = 0; /* 1 minus it is 1 either way */
+    }
     if (goes_on) update_units(c, b, u, p->n_vectors * thread / n_threads, p->n_vectors * (thread + 1) / n_threads);
     nn_barrier(team);
     return f;

@@ -21,7 +21,7 @@ except ImportError:
 # the order of nncore.h's enumerations
 ACTIVATIONS = ("identity", "step", "sigmoid", "tanh", "relu", "leaky_relu", "softmax")
 LOSSES = ("mse", "bce", "cross_entropy")
-OPTIMIZERS = ("sgd", "momentum", "adam")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion")
 ELEMENTARY = ("exp", "log", "log1p")
 
 SENTINEL = 777.0

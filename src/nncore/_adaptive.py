@@ -206,11 +206,16 @@ class NAdam(Adam):
         return self.beta1 * (1 - 0.5 * float(0.96 ** (step * self.momentum_decay)))
 
     def _mu_product(self, step: int) -> float:
-        """Return mu[1] ... mu[step], always multiplied in that order, so that it follows from the step alone."""
+        """Return mu[1] ... mu[step], always multiplied in that order, so that it follows from the step alone.
+
+        Below 1e-20 it is 0, as 1 minus it is 1 from there on.
+        """
         at, product = self._product if self._product[0] <= step else (0, 1.0)
         while at < step and product:
             at += 1
             product *= self._mu(at)
+            if product < 1e-20:
+                product = 0.0
         self._product = (step, product)
         return product
 

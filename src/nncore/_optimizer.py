@@ -7,7 +7,6 @@ state along and belongs to nobody.
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Callable, Mapping
 from math import isfinite
@@ -285,7 +284,9 @@ class Optimizer:
         """Return what copies are made of: settings and state, but no owner."""
         settings = {name: getattr(self, name) for name in self._SETTINGS}
         if "learning_rate" in settings:  # a schedule may keep a state of its own
-            settings["learning_rate"] = copy.copy(self._learning_rate)
+            from copy import copy  # not needed where nothing is copied
+
+            settings["learning_rate"] = copy(self._learning_rate)
         return {"settings": settings, "state": self.state()}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
