@@ -218,7 +218,9 @@ def test_get():
     assert optimizers.get(optimizer) is optimizer
     with pytest.raises(ValueError, match="optimizer is 'lamb'; expected one of 'sgd', 'adam'"):
         optimizers.get("lamb")
-    with pytest.raises(TypeError, match="optimizer is the class Adam; expected one of 'sgd', 'adam', .*, or an object of"):
+    with pytest.raises(
+        TypeError, match="optimizer is the class Adam; expected one of 'sgd', 'adam', .*, or an object of"
+    ):
         optimizers.get(Adam)
 
 

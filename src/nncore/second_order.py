@@ -281,7 +281,8 @@ class Engine:
 
     def run(self, problem: Problem, first_step: int, n_steps: int) -> None:
         """Do iterations; whatever ends one leaves the weights as they were before it."""
-        bound = nullcontext() if problem.threads is None else engines.threads(problem.threads)
+        most = engines.get_num_threads()
+        bound = nullcontext() if problem.threads is None else engines.threads(min(problem.threads, most))
         with np.errstate(all="ignore"), bound:
             for step in range(first_step, first_step + n_steps):
                 weights, memory = self.inner.get_weights(), self.optimizer._memory()
