@@ -219,7 +219,7 @@ def test_get():
     with pytest.raises(ValueError, match="optimizer is 'lamb'; expected one of 'sgd', 'adam'"):
         optimizers.get("lamb")
     with pytest.raises(
-        TypeError, match="optimizer is the class Adam; expected one of 'sgd', 'adam', .*, or an object of"
+        TypeError, match=r"optimizer is the class Adam; expected one of 'sgd', 'adam', .*, or an object of"
     ):
         optimizers.get(Adam)
 

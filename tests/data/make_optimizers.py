@@ -1,6 +1,6 @@
-"""Make optimizers.npz: what PyTorch's optimizers and SciPy's minimisers reach, for tests/test_adaptive.py, test_schedules.py, test_second_order.py.
+"""Make optimizers.npz: what PyTorch's optimizers and SciPy's minimisers reach.
 
-Run with a Python that has torch and scipy: ``python tests/data/make_optimizers.py``. The file names their versions.
+For tests/test_adaptive.py, test_schedules.py and test_second_order.py. Run with a Python that has torch and scipy: ``python tests/data/make_optimizers.py``. The file names their versions.
 A network 5-7-3 (tanh, linear; mean squared error) in float64 takes 20 steps over all rows. Biases do not decay: they
 are in a parameter group of their own.
 """
@@ -21,7 +21,7 @@ rng = np.random.default_rng(11)
 X, y = rng.standard_normal((40, 5)), rng.standard_normal((40, 3))
 start = [0.4 * rng.standard_normal(shape) for shape in ((5, 7), (7,), (7, 3), (3,))]
 
-# name: (nncore's class, its settings, torch's class, its settings, whether the rate follows a schedule)
+# name: (nncore's class, its settings, torch's class, its settings)
 CASES = {
     "sgd": ("SGD", {"learning_rate": 0.1}, "SGD", {"lr": 0.1}),
     "sgd nesterov decay": (
@@ -99,7 +99,7 @@ def plateau_rates() -> np.ndarray:
     return np.array(found)
 
 
-# ------------------------------------------------------------------------------------------- a convex problem for L-BFGS
+# ------------------------------------------------------------------------------------------ a convex problem for L-BFGS
 
 labels = (X[:, 0] + X[:, 1] + rng.standard_normal(40) > 0).astype(float)
 
