@@ -1,6 +1,7 @@
 """Make optimizers.npz: what PyTorch's optimizers and SciPy's minimisers reach.
 
-For tests/test_adaptive.py, test_schedules.py and test_second_order.py. Run with a Python that has torch and scipy: ``python tests/data/make_optimizers.py``. The file names their versions.
+For tests/test_adaptive.py, test_schedules.py and test_second_order.py. Run with a Python that has torch and scipy:
+``python tests/data/make_optimizers.py``. The file names their versions.
 A network 5-7-3 (tanh, linear; mean squared error) in float64 takes 20 steps over all rows. Biases do not decay: they
 are in a parameter group of their own.
 """
