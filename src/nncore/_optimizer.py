@@ -135,7 +135,14 @@ class Optimizer:
         rate_of = self._learning_rate
         if isinstance(rate_of, float):
             return np.full(n, rate_of)
-        return np.array([_checked(rate_of(step), step) for step in range(self.steps, self.steps + n)], np.float64)
+        values = [rate_of(step) for step in range(self.steps, self.steps + n)]
+        try:
+            rates = np.array(values, np.float64)
+            if rates.shape == (n,) and (rates >= 0).all() and np.isfinite(rates).all():
+                return rates
+        except (TypeError, ValueError):
+            pass
+        return np.array([_checked(value, step) for step, value in enumerate(values, start=self.steps)], np.float64)
 
     def on_epoch_end(self, logs: Mapping[str, float]) -> None:
         """Tell a schedule that wants to know how an epoch went: `logs` are its loss and metrics, by name."""
