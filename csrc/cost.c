@@ -123,8 +123,13 @@ static double activation_slots(const nn_plan *p, int activation) { /* for a vect
 
 static double optimizer_slots(int optimizer) { /* for a vector of parameters */
     switch (optimizer) {
-    case NN_ADAM: return 14;
-    case NN_MOMENTUM: return 8;
+    case NN_ADAM:
+    case NN_ADAMW: return 14;
+    case NN_NADAM: return 15;
+    case NN_RMSPROP:
+    case NN_ADAGRAD: return 12;
+    case NN_MOMENTUM:
+    case NN_LION: return 8;
     default: return 6;
     }
 }

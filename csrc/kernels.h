@@ -87,9 +87,12 @@ typedef struct nn_loss_args {
 typedef struct nn_update {
     int optimizer; /* nn_optimizer */
     int nesterov;
-    double rate, decay;                                     /* decay is added to the gradient as decay * p */
-    double momentum;                                        /* SGD */
-    double beta1, beta2, epsilon, correction1, correction2; /* Adam: rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
+    double rate, decay; /* decay * p is added to the gradient; AdamW, Lion: p is first scaled by 1 - rate * decay */
+    double momentum;    /* SGD; NAdam: mu of this step, for whoever keeps the product of them */
+    double beta1, beta2, epsilon; /* beta2: also the decay of RMSprop's mean */
+    double correction1;           /* of the first moment; Adam: 1 / (1 - beta1^t) */
+    double correction2;           /* of the second one's root: 1 / sqrt(1 - beta2^t) */
+    double correction3;           /* NAdam: of the gradient beside the first moment */
 } nn_update;
 
 typedef struct nn_norm {

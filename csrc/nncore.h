@@ -35,7 +35,7 @@ typedef enum {
     NN_HARD_SILU
 } nn_activation;
 typedef enum { NN_MSE, NN_BCE, NN_CROSS_ENTROPY } nn_loss;
-typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM } nn_optimizer;
+typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM, NN_ADAMW, NN_NADAM, NN_RMSPROP, NN_ADAGRAD, NN_LION } nn_optimizer;
 typedef enum { NN_OK, NN_BAD_X, NN_BAD_Y, NN_DIVERGED, NN_NO_MEMORY, NN_BAD_SIZE } nn_status;
 
 /* ---- dispatch.c: which ISA. nn_select is called once, when the module loads. */
@@ -123,10 +123,11 @@ typedef struct nn_job {
     int loss; /* nn_loss */
     int shuffle;
     uint64_t seed, first_epoch;
-    int optimizer, nesterov; /* nn_optimizer */
-    double momentum, beta1, beta2, epsilon, decay;
-    double clip_value, clip_norm; /* bounds of each number and of the length of the whole gradient; 0: none */
-    const double *rates;          /* learning rate of each step of the call; n_rates = 1: the same for all */
+    int optimizer, nesterov;                       /* nn_optimizer */
+    double momentum, beta1, beta2, epsilon, decay; /* beta2: also the decay of RMSprop's mean */
+    double momentum_decay, mu_product; /* NAdam; the product of mu up to the updates before the call, and after */
+    double clip_value, clip_norm;      /* bounds of each number and of the length of the whole gradient; 0: none */
+    const double *rates;               /* learning rate of each step of the call; n_rates = 1: the same for all */
     int64_t n_rates;
     void *slots[2];    /* parameter-shaped buffers; NULL where the optimizer has no such slot */
     int64_t updates;   /* updates done before the call; nn_run adds those that it does */

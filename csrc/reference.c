@@ -317,25 +317,54 @@ static void reference_loss(const nn_loss_args *l, int64_t r0, int64_t r1) {
 
 /* ---- one number after the other */
 
-static void reference_update(const nn_update *u, int64_t n, const void *g_, void *p_, void *s0, void *s1) {
-    real *p = p_, *first = s0, *second = s1;
-    for (int64_t i = 0; i < n; i++) {
-        const wide g = ((const real *)g_)[i] + u->decay * (wide)p[i];
-        if (u->optimizer == NN_SGD) {
-            p[i] = (real)(p[i] - u->rate * g);
-        } else if (u->optimizer == NN_MOMENTUM) {
-            const wide v = u->momentum * (wide)first[i] + g;
-            first[i] = (real)v;
-            p[i] = (real)(p[i] - u->rate * (u->nesterov ? g + u->momentum * v : v));
-        } else {
-            const wide m = u->beta1 * (wide)first[i] + (1 - (wide)u->beta1) * g;
-            const wide v = u->beta2 * (wide)second[i] + (1 - (wide)u->beta2) * g * g;
-            first[i] = (real)m;
-            second[i] = (real)v;
-            p[i] = (real)(p[i] -
-                          u->rate * u->correction1 * first[i] / (LIBM(sqrt)(second[i]) * u->correction2 + u->epsilon));
-        }
+/* One parameter's step: p and the slots a, b before it are replaced by what is after it, g is its gradient */
+static void update_one(const nn_update *u, wide g, real *p, real *a, real *b) {
+    const wide rate = u->rate, decay = u->decay, beta1 = u->beta1, beta2 = u->beta2, epsilon = u->epsilon;
+    const int decoupled = u->optimizer == NN_ADAMW || u->optimizer == NN_LION;
+    wide w = *p;
+    if (decoupled)
+        w *= 1 - rate * decay;
+    else
+        g += decay * w;
+    switch (u->optimizer) {
+    case NN_SGD: w -= rate * g; break;
+    case NN_MOMENTUM: {
+        const wide v = u->momentum * (wide)*a + g;
+        *a = (real)v;
+        w -= rate * (u->nesterov ? g + u->momentum * v : v);
+        break;
     }
+    case NN_ADAM:
+    case NN_ADAMW:
+    case NN_NADAM: {
+        *a = (real)(beta1 * *a + (1 - beta1) * g);
+        *b = (real)(beta2 * *b + (1 - beta2) * g * g);
+        const wide along = u->correction1 * (wide)*a + (u->optimizer == NN_NADAM ? u->correction3 * g : 0);
+        w -= rate * along / (LIBM(sqrt)(*b) * u->correction2 + epsilon);
+        break;
+    }
+    case NN_RMSPROP:
+        *a = (real)(beta2 * *a + (1 - beta2) * g * g);
+        w -= rate * g / (LIBM(sqrt)(*a) + epsilon);
+        break;
+    case NN_ADAGRAD:
+        *a = (real)(*a + g * g);
+        w -= rate * g / (LIBM(sqrt)(*a) + epsilon);
+        break;
+    case NN_LION: {
+        const wide c = beta1 * *a + (1 - beta1) * g;
+        w -= c > 0 ? rate : c < 0 ? -rate : c;
+        *a = (real)(beta2 * *a + (1 - beta2) * g);
+        break;
+    }
+    default: break;
+    }
+    *p = (real)w;
+}
+
+static void reference_update(const nn_update *u, int64_t n, const void *g_, void *p_, void *s0, void *s1) {
+    real *p = p_, *a = s0, *b = s1, none = 0;
+    for (int64_t i = 0; i < n; i++) update_one(u, ((const real *)g_)[i], &p[i], a ? &a[i] : &none, b ? &b[i] : &none);
 }
 
 static void reference_activate(int activation, double alpha, int64_t rows, int64_t n, int64_t stride, void *z_) {

@@ -394,6 +394,11 @@ static void limit_norms(const nn_plan *p, int thread, int n_threads) {
     }
 }
 
+static double nadam_mu(const nn_job *job, double t) {
+    return job->beta1 * (1 - 0.5 * pow(0.96, t * job->momentum_decay));
+}
+
+/* Read by all threads before the first barrier of a step; job->mu_product is written between the two */
 static nn_update update_of(const nn_job *job, int64_t step) {
     nn_update u = {.optimizer = job->optimizer,
                    .nesterov = job->nesterov,
@@ -403,10 +408,23 @@ static nn_update update_of(const nn_job *job, int64_t step) {
                    .beta2 = job->beta2,
                    .epsilon = job->epsilon};
     u.rate = job->n_rates == 1 ? job->rates[0] : job->rates[step];
-    if (job->optimizer == NN_ADAM) {
-        const double t = (double)(job->updates + step + 1);
+    const double t = (double)(job->updates + step + 1);
+    switch (job->optimizer) {
+    case NN_ADAM:
+    case NN_ADAMW:
         u.correction1 = 1 / (1 - pow(job->beta1, t));
         u.correction2 = 1 / sqrt(1 - pow(job->beta2, t));
+        break;
+    case NN_NADAM: {
+        const double next = nadam_mu(job, t + 1);
+        u.momentum = nadam_mu(job, t);
+        const double product = job->mu_product * u.momentum;
+        u.correction1 = next / (1 - product * next);
+        u.correction2 = 1 / sqrt(1 - pow(job->beta2, t));
+        u.correction3 = (1 - u.momentum) / (1 - product);
+        break;
+    }
+    default: break;
     }
     return u;
 }
@@ -448,6 +466,10 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
     if (goes_on && thread == 0)
         c->job->loss_sum +=
             c->chunked ? sum(p->chunk_losses, nn_ceil_div(b->rows, CHUNK)) : sum(p->training[0].row_loss, b->rows);
+    if (goes_on && thread == 0 && u->optimizer == NN_NADAM) {
+        c->job->mu_product *= u->momentum;
+        if (c->job->mu_product < 1e-20) c->job->mu_product = 0; /* 1 minus it is 1 either way */
+    }
     if (goes_on && thread == 0 && p->n_segments > 1 && !c->gradient) {
         const nn_pass pass = pass_of(c, b, 0, thread);
         nn_update_running(p, &pass);

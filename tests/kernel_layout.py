@@ -25,7 +25,7 @@ ACTIVATIONS = (
 )
 KEEPING = ACTIVATIONS[ACTIVATIONS.index("gelu") :]  # those whose slopes training keeps
 LOSSES = ("mse", "bce", "cross_entropy")
-OPTIMIZERS = ("sgd", "momentum", "adam")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion")
 ELEMENTARY = ("exp", "log", "log1p")
 
 SENTINEL = 777.0

@@ -179,6 +179,15 @@ STEPS = {
     "nesterov": ("momentum", {"momentum": 0.9, "nesterov": True, "decay": 0.01}),
     "adam": ("adam", ADAM),
     "adam with decay": ("adam", ADAM | {"decay": 0.01}),
+    "adamw": ("adamw", ADAM | {"decay": 0.7}),
+    "nadam": ("nadam", ADAM | {"correction3": 0.6}),
+    "nadam with decay": ("nadam", ADAM | {"correction3": 0.6, "decay": 0.01}),
+    "rmsprop": ("rmsprop", {"beta2": 0.9, "epsilon": 1e-8}),
+    "rmsprop with decay": ("rmsprop", {"beta2": 0.9, "epsilon": 1e-3, "decay": 0.01}),
+    "adagrad": ("adagrad", {"epsilon": 1e-10}),
+    "adagrad with decay": ("adagrad", {"epsilon": 1e-3, "decay": 0.01}),
+    "lion": ("lion", {"beta1": 0.9, "beta2": 0.99}),
+    "lion with decay": ("lion", {"beta1": 0.9, "beta2": 0.99, "decay": 0.7}),
 }
 
 
@@ -192,7 +201,8 @@ def test_optimizers(isa: str, dtype: str, step: str, vectors: int, rng: np.rando
     eps = float(np.finfo(dtype).eps)
     g, p, first = (rng.standard_normal(n).astype(dtype) for _ in range(3))
     second = rng.uniform(0, 1, n).astype(dtype)
-    slots = {"sgd": [], "momentum": [first], "adam": [first, second]}[name]
+    slots = {"sgd": [], "momentum": [first], "lion": [first], "rmsprop": [second], "adagrad": [second]}
+    slots = slots.get(name, [first, second])
     results = []
     for table in (kernels, reference):
         state = [np.append(x, np.full(5, SENTINEL, dtype)) for x in (p, *slots)]
@@ -231,14 +241,30 @@ def test_an_optimizer_leaves_the_zero_padding_zero(isa: str, dtype: str) -> None
 
 
 @every_table
-def test_the_step_does_not_depend_on_how_a_buffer_is_cut(isa: str, dtype: str, rng: np.random.Generator) -> None:
+def test_lion_steps_by_the_sign_alone_and_nan_stays(isa: str, dtype: str) -> None:
+    kernels, _ = both(isa, dtype)
+    info = np.finfo(dtype)
+    values = [0.0, -0.0, float(info.tiny) * 16, -float(info.tiny) * 16, float(info.max), -float(info.max), np.nan, 1.0]
+    g = np.array(values * 2, dtype)
+    p, m = np.full(g.size, 3, dtype), np.zeros(g.size, dtype)
+    kernels.update(OPTIMIZERS.index("lion"), g, p, m, rate=0.25, beta1=0.5, beta2=0.5)
+    np.testing.assert_array_equal(p, np.array([3, 3, 2.75, 3.25, 2.75, 3.25, np.nan, 2.75] * 2, dtype))
+
+
+@every_table
+@pytest.mark.parametrize("step", STEPS)
+def test_the_step_does_not_depend_on_how_a_buffer_is_cut(
+    isa: str, dtype: str, step: str, rng: np.random.Generator
+) -> None:
     kernels, _ = both(isa, dtype)
     w = kernels.width
     g, p, m, v = (rng.uniform(0, 1, 5 * w).astype(dtype) for _ in range(4))
     whole, pieces = [p.copy(), m.copy(), v.copy()], [p.copy(), m.copy(), v.copy()]
-    kernels.update(2, g, *whole, rate=0.1, **ADAM)
+    name, numbers = STEPS[step]
+    kernels.update(OPTIMIZERS.index(name), g, *whole, rate=0.1, **numbers)
     for a, b in ((0, w), (w, 4 * w), (4 * w, 5 * w)):
-        kernels.update(2, g[a:b], *(x[a:b] for x in pieces), rate=0.1, **ADAM)
+        kernels.update(OPTIMIZERS.index(name), g[a:b], *(x[a:b] for x in pieces), rate=0.1, **numbers)
+    assert whole[0].tobytes() != p.tobytes()
     for a, b in zip(whole, pieces, strict=True):
         assert a.tobytes() == b.tobytes()
 

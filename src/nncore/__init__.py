@@ -40,20 +40,24 @@ from nncore.layers import Dense
 from nncore.mlp import MLP
 from nncore.network import Sequential
 from nncore.neuron import Neuron
-from nncore.optimizers import SGD, Adam
+from nncore.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from nncore.perceptron import Perceptron
 from nncore.regularization import BatchNorm, Dropout, LayerNorm
 
 if TYPE_CHECKING:
-    from nncore import datasets, io, plot, testing
+    from nncore import datasets, io, plot, schedules, testing
     from nncore.io import load
+    from nncore.second_order import LBFGS, LevenbergMarquardt
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LBFGS",
     "MLP",
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "BatchNorm",
     "ConvergenceWarning",
     "Dense",
@@ -64,8 +68,12 @@ __all__ = [
     "History",
     "LayerNorm",
     "LeakyReLU",
+    "LevenbergMarquardt",
+    "Lion",
+    "NAdam",
     "Neuron",
     "Perceptron",
+    "RMSprop",
     "Sequential",
     "__version__",
     "activations",
@@ -88,6 +96,7 @@ __all__ = [
     "optimizers",
     "plot",
     "relu",
+    "schedules",
     "selu",
     "set_num_threads",
     "show_config",
@@ -106,8 +115,10 @@ def __getattr__(name: str) -> Any:
     """Import on first use what most programs do without, so that importing nncore stays quick."""
     import importlib
 
-    if name in ("datasets", "io", "plot", "testing"):
+    if name in ("datasets", "io", "plot", "schedules", "testing"):
         return importlib.import_module(f"nncore.{name}")
+    if name in ("LBFGS", "LevenbergMarquardt"):
+        return getattr(importlib.import_module("nncore.second_order"), name)
     if name == "load":
         return importlib.import_module("nncore.io").load
     raise AttributeError(f"module 'nncore' has no attribute {name!r}")

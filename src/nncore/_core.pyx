@@ -35,6 +35,11 @@ cdef extern from "nncore.h" nogil:
         NN_SGD
         NN_MOMENTUM
         NN_ADAM
+        NN_ADAMW
+        NN_NADAM
+        NN_RMSPROP
+        NN_ADAGRAD
+        NN_LION
     ctypedef struct nn_layer:
         int kind
         int64_t n_in
@@ -68,6 +73,8 @@ cdef extern from "nncore.h" nogil:
         double decay
         double clip_value
         double clip_norm
+        double momentum_decay
+        double mu_product
         const double *rates
         int64_t n_rates
         void *slots[2]
@@ -148,6 +155,9 @@ _ACTIVATIONS = {
 }
 _KINDS = {"dense": 0, "dropout": 1, "batch_norm": 2, "layer_norm": 3}
 _LOSSES = {"mse": 0, "bce": 1, "cross_entropy": 2}
+_OPTIMIZERS = {
+    "adam": NN_ADAM, "adamw": NN_ADAMW, "nadam": NN_NADAM, "rmsprop": NN_RMSPROP, "adagrad": NN_ADAGRAD, "lion": NN_LION,
+}
 _empty = np.empty
 _ndarray = np.ndarray
 
@@ -175,11 +185,13 @@ cdef _refuse(nn_status status, double bytes_needed, nn_job *job, int64_t first_s
 
 
 cdef int _optimizer_code(optimizer) except -1:
-    if optimizer.name == "adam":
-        return NN_ADAM
     if optimizer.name == "sgd":
         return NN_MOMENTUM if optimizer.momentum else NN_SGD
-    raise ValueError(f"optimizer is '{optimizer.name}'; the native backend has 'adam' and 'sgd'")
+    code = _OPTIMIZERS.get(optimizer.name)
+    if code is None:
+        known = ", ".join(repr(name) for name in ("sgd", *_OPTIMIZERS))
+        raise ValueError(f"optimizer is '{optimizer.name}'; the native backend has {known}")
+    return code
 
 
 include "_job.pxi"

@@ -400,8 +400,16 @@ cdef class NativeEngine:
             raise ValueError("job is another engine's")
         if first_step < 0 or n_steps < 0:
             raise ValueError(f"first_step is {first_step} and n_steps {n_steps}; expected none below 0")
-        job.rate = job.optimizer.learning_rate
+        rates = job.optimizer._learning_rate
+        if type(rates) is float:
+            job.rate = rates
+            job.c.rates, job.c.n_rates = &job.rate, 1
+        else:
+            rates = job.optimizer._rates(n_steps)
+            job.c.rates, job.c.n_rates = <const double *>_address(rates, sizeof(double), False), n_steps
         job.c.updates = job.optimizer.steps
+        if job.c.optimizer == NN_NADAM:
+            job.c.mu_product = job.optimizer._mu_product(job.optimizer.steps)
         self.enter()
         with nogil:
             status = nn_run(self.plan, &job.c, first_step, n_steps, &bytes_needed)
@@ -409,5 +417,7 @@ cdef class NativeEngine:
             if nn_gate_wanted(&self.gate):
                 nn_gate_let_pass(&self.gate)
         job.optimizer.steps += job.c.steps_done
+        if job.c.optimizer == NN_NADAM:
+            job.optimizer._product = (job.optimizer.steps, job.c.mu_product)
         if status != NN_OK:
             _refuse(status, bytes_needed, &job.c, first_step)

@@ -94,14 +94,19 @@ cdef class NativeJob:
     cdef describe(self, optimizer, NativeSlots slots):
         self.c.decay = optimizer.weight_decay
         self.c.optimizer = _optimizer_code(optimizer)
-        if self.c.optimizer == NN_ADAM:
-            self.c.beta1 = optimizer.beta1
-            self.c.beta2 = optimizer.beta2
-            self.c.epsilon = optimizer.epsilon
-        else:
+        if self.c.optimizer == NN_SGD or self.c.optimizer == NN_MOMENTUM:
             self.c.momentum = optimizer.momentum
             self.c.nesterov = optimizer.nesterov
-        needed = 2 if self.c.optimizer == NN_ADAM else 1 if self.c.optimizer == NN_MOMENTUM else 0
+        elif self.c.optimizer == NN_RMSPROP:
+            self.c.beta2 = optimizer.rho
+        elif self.c.optimizer != NN_ADAGRAD:
+            self.c.beta1 = optimizer.beta1
+            self.c.beta2 = optimizer.beta2
+        if self.c.optimizer > NN_MOMENTUM and self.c.optimizer != NN_LION:
+            self.c.epsilon = optimizer.epsilon
+        if self.c.optimizer == NN_NADAM:
+            self.c.momentum_decay = optimizer.momentum_decay
+        needed = optimizer.n_slots
         if slots is None or len(slots.buffers) != needed or slots.engine is not self.engine:
             raise ValueError(f"optimizer's slots are not those of this network; {needed} are needed")
         for i, buffer in enumerate(slots.buffers):

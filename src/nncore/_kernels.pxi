@@ -81,6 +81,7 @@ cdef extern from "kernels.h" nogil:
         double epsilon
         double correction1
         double correction2
+        double correction3
     ctypedef struct kernel_keys "nn_keys":
         uint64_t seed
         uint64_t stream
@@ -353,7 +354,7 @@ cdef class Kernels:
 
     def update(self, int optimizer, g, p, s0=None, s1=None, *, double rate, double decay=0.0, double momentum=0.0,
                bint nesterov=False, double beta1=0.0, double beta2=0.0, double epsilon=0.0, double correction1=1.0,
-               double correction2=1.0):
+               double correction2=1.0, double correction3=1.0):
         cdef kernel_update u
         u.optimizer = optimizer
         u.nesterov = nesterov
@@ -365,6 +366,7 @@ cdef class Kernels:
         u.epsilon = epsilon
         u.correction1 = correction1
         u.correction2 = correction2
+        u.correction3 = correction3
         self.table.update(&u, p.shape[0], self.reals(g), self.written(p), self.written(s0), self.written(s1))
 
     def activate(self, int activation, z, double alpha=0.1, n=None):

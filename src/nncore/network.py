@@ -304,7 +304,8 @@ class Sequential:
             "mse", "bce" or "cross_entropy". None takes cross_entropy for a softmax output, bce for sigmoid, else mse.
         optimizer : str or Optimizer, default "adam"
             A name makes a new one with its defaults. An object keeps its state from call to call, and belongs to the
-            first network that it trains.
+            first network that it trains. "lbfgs" and "levenberg_marquardt" take all rows at once (`batch_size` None):
+            an epoch is one iteration.
         epochs : int, default 10
             How often to go through the rows; 0 changes nothing.
         batch_size : int, optional

@@ -238,8 +238,9 @@ class NumpyEngine:
             changed no weight.
         """
         optimizer = job.optimizer
+        rates = optimizer._rates(n_steps)
         with np.errstate(all="ignore"):
-            for step in range(first_step, first_step + n_steps):
+            for step, rate in enumerate(rates.tolist(), start=first_step):
                 rows, x, y = job.batch(step)
                 require_finite("X", x, rows)
                 row_losses, predictions = self._backward(x, y, job.head, job.rows(step))
@@ -255,7 +256,7 @@ class NumpyEngine:
                         layer.keep_running(len(x))
                     self._regularize()
                     for weight, gradient, slots, decay in job.updates:
-                        optimizer.update(weight, gradient, slots, optimizer.learning_rate, optimizer.steps, decay)
+                        optimizer.update(weight, gradient, slots, rate, optimizer.steps, decay)
                     self._limit_norms()
 
     def _regularize(self) -> None:

@@ -1,7 +1,8 @@
 """The NumPy engine's layers: forward and backward of each kind, over views of the engine's flat buffers.
 
 ``forward(x, rows)`` returns the layer's outputs; ``rows`` says which rows of which epoch these are while training, and
-is None otherwise. ``backward(d, needed)`` takes the gradient by what the activation gets, fills the views of the
+is None otherwise: then nothing is kept, as another thread may be between its own forward and backward.
+``backward(d, needed)`` takes the gradient by what the activation gets, fills the views of the
 parameters' gradients and returns the gradient by the layer's inputs, where that is needed, for the same rows.
 """
 
@@ -43,9 +44,10 @@ class _Activated:
     activation: Activation
     z: Array | None = None  # kept where the derivative does not follow from the outputs
 
-    def activated(self, z: Array) -> Array:
+    def activated(self, z: Array, rows: Rows | None) -> Array:
         """Return f(z)."""
-        self.z = z if self.activation.keeps_slope else None
+        if rows is not None:
+            self.z = z if self.activation.keeps_slope else None
         return self.activation(z)  # type: ignore[no-any-return]
 
     def slope(self, a: Array) -> Array:
@@ -71,12 +73,12 @@ class NumpyDense(_Activated):
 
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(z)."""
-        self.x = x
-        return self.activated(self.linear(x))
+        return self.activated(self.logits(x, rows), rows)
 
     def logits(self, x: Array, rows: Rows | None) -> Array:
         """Return z."""
-        self.x = x
+        if rows is not None:
+            self.x = x
         return self.linear(x)
 
     def backward(self, d: Array, needed: bool) -> Array | None:
@@ -104,8 +106,10 @@ class NumpyDropout(_Activated):
 
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return what is left of x."""
+        if rows is None:
+            return x
         self.mask: Array | None = None
-        if rows is None or not rows.dropping:
+        if not rows.dropping:
             return x
         n, stream = len(x), rows.epoch | self.index << 40
         words = streams.words(rows.seed, streams.DROPOUT, stream, rows.first * self.stride, n * self.stride)
@@ -133,17 +137,19 @@ class NumpyBatchNorm(_Activated):
 
     def logits(self, x: Array, rows: Rows | None) -> Array:
         """Return gamma xhat + beta."""
-        self.by_batch = rows is not None and len(x) > 1
-        self.mean: Array = x.mean(axis=0) if self.by_batch else self.state[0]
-        self.variance: Array = x.var(axis=0) if self.by_batch else self.state[1]
-        self.scale = 1 / np.sqrt(self.variance + x.dtype.type(self.spec.epsilon))
-        self.xhat = (x - self.mean) * self.scale
-        z: Array = self.xhat * self.gamma + self.beta
+        by_batch = rows is not None and len(x) > 1
+        mean: Array = x.mean(axis=0) if by_batch else self.state[0]
+        variance: Array = x.var(axis=0) if by_batch else self.state[1]
+        scale = 1 / np.sqrt(variance + x.dtype.type(self.spec.epsilon))
+        xhat = (x - mean) * scale
+        if rows is not None:
+            self.by_batch, self.mean, self.variance, self.scale, self.xhat = by_batch, mean, variance, scale, xhat
+        z: Array = xhat * self.gamma + self.beta
         return z
 
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(gamma xhat + beta)."""
-        return self.activated(self.logits(x, rows))
+        return self.activated(self.logits(x, rows), rows)
 
     def backward(self, d: Array, needed: bool) -> Array | None:
         """Return gamma / sqrt(variance + epsilon) (d - mean of d - xhat mean of (d xhat))."""
@@ -178,14 +184,16 @@ class NumpyLayerNorm(_Activated):
     def logits(self, x: Array, rows: Rows | None) -> Array:
         """Return gamma xhat + beta."""
         variance = x.var(axis=1, keepdims=True)
-        self.scale = 1 / np.sqrt(variance + x.dtype.type(self.spec.epsilon))
-        self.xhat = (x - x.mean(axis=1, keepdims=True)) * self.scale
-        z: Array = self.xhat * self.gamma + self.beta
+        scale = 1 / np.sqrt(variance + x.dtype.type(self.spec.epsilon))
+        xhat = (x - x.mean(axis=1, keepdims=True)) * scale
+        if rows is not None:
+            self.scale, self.xhat = scale, xhat
+        z: Array = xhat * self.gamma + self.beta
         return z
 
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(gamma xhat + beta)."""
-        return self.activated(self.logits(x, rows))
+        return self.activated(self.logits(x, rows), rows)
 
     def backward(self, d: Array, needed: bool) -> Array | None:
         """Return (g - mean of g - xhat mean of (g xhat)) / sqrt(variance + epsilon), g = gamma d, means by row."""

@@ -6,119 +6,45 @@ reads the settings and applies the same rules itself.
 
 The rules are PyTorch's. `update` works in place, on arrays of any shape, in the arrays' dtype: scalars are computed in
 double precision first, and rounded once.
+
+Where each lives: `SGD` here, those that scale the steps by past gradients in ``_adaptive``, those that take all rows at
+once and look along their way, `LBFGS` and `LevenbergMarquardt`, in ``second_order``, which is loaded when it is used.
 """
 
 from __future__ import annotations
 
-import math
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nncore import checks
+from nncore._adaptive import Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from nncore._optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from nncore._optimizer import LearningRate
+    from nncore.second_order import LBFGS, LevenbergMarquardt
 
-class Optimizer:
-    """Base class of the optimizers.
+    Array = NDArray[Any]
 
-    Parameters
-    ----------
-    learning_rate : float
-        At least 0; may be changed between calls of ``fit``.
-    weight_decay : float
-        Coefficient of the weights that are added to the gradient, at least 0. Biases do not decay.
-
-    Attributes
-    ----------
-    name : str
-        The name that `get` takes.
-    n_slots : int
-        How many numbers are kept for each parameter.
-    steps : int
-        Number of updates done.
-    """
-
-    __slots__ = ("__weakref__", "_learning_rate", "_owner", "_slots", "steps", "weight_decay")
-
-    # The slots are made for these, and they were checked when the optimizer was made.
-    _FIXED = frozenset(("beta1", "beta2", "epsilon", "momentum", "nesterov", "weight_decay"))
-
-    name: str
-
-    def __init__(self, learning_rate: float, weight_decay: float) -> None:
-        self.learning_rate = learning_rate
-        self.weight_decay = checks.finite_float(weight_decay, "weight_decay", low=0.0)
-        self.steps = 0
-        self._owner: weakref.ref[Any] | None = None
-        self._slots: Any = None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, but not one of those that are fixed once they are set."""
-        if name in self._FIXED and hasattr(self, name):
-            raise AttributeError(f"{name} is fixed when an optimizer is made; make a new {type(self).__name__}")
-        super().__setattr__(name, value)
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = checks.finite_float(value, "learning_rate", low=0.0)
-
-    @property
-    def n_slots(self) -> int:
-        """How many numbers are kept for each parameter."""
-        raise NotImplementedError
-
-    def update(
-        self,
-        weight: NDArray[Any],
-        gradient: NDArray[Any],
-        slots: Sequence[NDArray[Any]],
-        rate: float,
-        step: int,
-        decay: float,
-    ) -> None:
-        """Update `weight` and `slots` in place.
-
-        Parameters
-        ----------
-        weight : ndarray
-            Parameters, of any shape.
-        gradient : ndarray
-            Their gradient, of the same shape and dtype; it is used as scratch, and holds nothing of use afterwards.
-        slots : sequence of `n_slots` ndarrays
-            What is kept of the parameters, zero before the first update.
-        rate : float
-            The learning rate of this step.
-        step : int
-            Number of this update, from 1.
-        decay : float
-            The weight decay; 0 for biases.
-        """
-        raise NotImplementedError
-
-    def _release(self) -> None:
-        """Forget the owner: it refused the data before anything was trained."""
-        self._owner = self._slots = None
-
-    def _bind(self, network: object) -> None:
-        """Make `network` the owner, or raise ValueError if there is another."""
-        if self._owner is None:
-            self._owner = weakref.ref(network)
-        elif self._owner() is not network:
-            raise ValueError(
-                "optimizer has trained another network and keeps that one's state; "
-                f"expected a new {type(self).__name__} for each network"
-            )
+__all__ = [
+    "ALIASES",
+    "LBFGS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "LevenbergMarquardt",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+    "get",
+]
 
 
 class SGD(Optimizer):
@@ -129,7 +55,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default 0.01
+    learning_rate : float, schedule or callable, default 0.01
         At least 0.
     momentum : float, default 0
         In [0, 1).
@@ -152,12 +78,13 @@ class SGD(Optimizer):
     """
 
     __slots__ = ("momentum", "nesterov")
+    _SETTINGS = ("learning_rate", "momentum", "nesterov", "weight_decay")
 
     name = "sgd"
 
     def __init__(
         self,
-        learning_rate: float = 1e-2,
+        learning_rate: LearningRate = 1e-2,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
@@ -176,13 +103,7 @@ class SGD(Optimizer):
         return 1 if self.momentum else 0
 
     def update(
-        self,
-        weight: NDArray[Any],
-        gradient: NDArray[Any],
-        slots: Sequence[NDArray[Any]],
-        rate: float,
-        step: int,
-        decay: float,
+        self, weight: Array, gradient: Array, slots: Sequence[Array], rate: float, step: int, decay: float
     ) -> None:
         """Update `weight` and `slots` in place; see `Optimizer.update`."""
         if decay:
@@ -200,102 +121,9 @@ class SGD(Optimizer):
             gradient *= rate
         weight -= gradient
 
-    def __repr__(self) -> str:
-        """Return the call that makes one with the same settings."""
-        return (
-            f"SGD(learning_rate={self.learning_rate!r}, momentum={self.momentum!r}, nesterov={self.nesterov!r}, "
-            f"weight_decay={self.weight_decay!r})"
-        )
 
-
-class Adam(Optimizer):
-    """Adam: steps scaled by estimates of the gradient's first two moments.
-
-    At update t, from 1: ``g += weight_decay * w; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g**2;
-    w -= learning_rate / (1 - beta1**t) * m / (sqrt(v / (1 - beta2**t)) + epsilon)``.
-
-    Parameters
-    ----------
-    learning_rate : float, default 0.001
-        At least 0.
-    beta1, beta2 : float, default 0.9 and 0.999
-        Decay of the moments, in [0, 1).
-    epsilon : float, default 1e-8
-        Above 0; added outside the root, after the correction of bias.
-    weight_decay : float, default 0
-        At least 0; added to the gradient.
-
-    Raises
-    ------
-    TypeError
-        If a parameter is of another type.
-    ValueError
-        If a parameter is out of its range.
-
-    Notes
-    -----
-    D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015.
-    """
-
-    __slots__ = ("beta1", "beta2", "epsilon")
-
-    name = "adam"
-
-    def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay)
-        self.beta1 = checks.finite_float(beta1, "beta1", low=0.0, below=1.0)
-        self.beta2 = checks.finite_float(beta2, "beta2", low=0.0, below=1.0)
-        self.epsilon = checks.finite_float(epsilon, "epsilon", above=0.0)
-
-    @property
-    def n_slots(self) -> int:
-        """How many numbers are kept for each parameter: both moments."""
-        return 2
-
-    def update(
-        self,
-        weight: NDArray[Any],
-        gradient: NDArray[Any],
-        slots: Sequence[NDArray[Any]],
-        rate: float,
-        step: int,
-        decay: float,
-    ) -> None:
-        """Update `weight` and `slots` in place; see `Optimizer.update`."""
-        m, v = slots
-        if decay:
-            gradient += decay * weight
-        square = gradient * gradient
-        square *= 1 - self.beta2
-        v *= self.beta2
-        v += square
-        gradient *= 1 - self.beta1
-        m *= self.beta1
-        m += gradient
-        # The scratch that is at hand serves for the rest: the root in one, the quotient in the other.
-        root, quotient = np.sqrt(v, out=square), gradient
-        root *= 1 / math.sqrt(1 - self.beta2**step)
-        root += self.epsilon
-        np.divide(m, root, out=quotient)
-        quotient *= rate / (1 - self.beta1**step)
-        weight -= quotient
-
-    def __repr__(self) -> str:
-        """Return the call that makes one with the same settings."""
-        return (
-            f"Adam(learning_rate={self.learning_rate!r}, beta1={self.beta1!r}, beta2={self.beta2!r}, "
-            f"epsilon={self.epsilon!r}, weight_decay={self.weight_decay!r})"
-        )
-
-
-ALIASES: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam}
+ALIASES: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Lion)}
+_KINDS = frozenset(ALIASES.values())
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:
@@ -308,6 +136,21 @@ def get(optimizer: str | Optimizer) -> Optimizer:
     ValueError
         If there is no optimizer of that name; the message lists those there are.
     """
-    if isinstance(optimizer, str):
-        return ALIASES[checks.one_of(optimizer, "optimizer", ALIASES)]()
-    return checks.named(optimizer, "optimizer", ALIASES, Optimizer)
+    if type(optimizer) in _KINDS:
+        return optimizer  # type: ignore[return-value]
+    if isinstance(optimizer, str) and optimizer in ALIASES:
+        return ALIASES[optimizer]()  # type: ignore[call-arg]
+    from nncore import second_order  # rarely used, so that importing nncore does not load it
+
+    kinds = {**ALIASES, **second_order.ALIASES}
+    found = checks.named(optimizer, "optimizer", kinds, Optimizer)
+    return found() if isinstance(found, type) else found
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is rarely used when it is asked for."""
+    if name in ("LBFGS", "LevenbergMarquardt"):
+        from nncore import second_order
+
+        return getattr(second_order, name)
+    raise AttributeError(f"module 'nncore.optimizers' has no attribute {name!r}")

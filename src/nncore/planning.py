@@ -99,7 +99,9 @@ class Plan:
 def plan(network: Sequential, batch_size: int, optimizer: str | Optimizer, threads: int | None) -> Plan:
     """Return what a step costs; see `Sequential.plan`."""
     batch_size = checks.positive_int(batch_size, "batch_size")
-    like = _fresh(optimizers.get(optimizer))
+    like = optimizers.get(optimizer)._fresh()
+    if like.second_order:
+        raise ValueError(f"optimizer is {like!r}, whose iterations have no fixed number of passes; expected another")
     if threads is not None:
         threads = checks.positive_int(threads, "threads")
     specs = [layer.spec() for layer in network.layers]
@@ -136,12 +138,6 @@ def plan(network: Sequential, batch_size: int, optimizer: str | Optimizer, threa
 def _seconds(ns: tuple[float, float, float]) -> tuple[float, float, float]:
     forward, backward, update = (1e-9 * value for value in ns)
     return forward, backward, update
-
-
-def _fresh(optimizer: Optimizer) -> Optimizer:
-    """Return a new optimizer with the settings of one that may belong to a network."""
-    settings = {name: getattr(optimizer, name) for name in ("weight_decay", *type(optimizer).__slots__)}
-    return type(optimizer)(optimizer.learning_rate, **settings)
 
 
 def _steps(network: Sequential, engine: Any, optimizer: Optimizer, rows: int, counts: list[int]) -> dict[int, float]:

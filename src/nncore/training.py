@@ -79,12 +79,13 @@ def fit(
     _warn_of_single_class(y, loss)
 
     batch_size = len(X) if batch_size is None else min(batch_size, len(X))
-    engine = network._engine
-    fresh = optimizer._owner is None
-    slots = _claim(optimizer, network)
     names = ["loss", *measures]
     if validation is not None:
         names += ["val_" + name for name in names]
+    optimizer.check_run(names, loss.name, batch_size, len(X))
+    engine = optimizer._engine_for(network)
+    fresh = optimizer._owner is None
+    slots = _claim(optimizer, network)
     before = network._history
     history = network._history = History(names)
     job = engine.job(
@@ -129,6 +130,7 @@ def fit(
             logs.update({"val_" + name: value for name, value in _scores(network, *validation, loss, measures).items()})
         for name, value in logs.items():
             history.history[name].append(value)
+        optimizer.on_epoch_end(logs)
         if verbose:
             _print_epoch(epoch + 1, epochs, logs)
     return history
@@ -140,7 +142,8 @@ def train_step(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer, 
     optimizer = optimizers.get(optimizer)
     X = checks.matrix(X, "X", network.n_in, network.dtype)
     y = _targets(network, y, len(X), loss)
-    engine = network._engine
+    optimizer.check_run(None, loss.name, len(X), len(X))
+    engine = optimizer._engine_for(network)
     fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
     job = engine.job(
@@ -268,7 +271,7 @@ def _claim(optimizer: Optimizer, network: Sequential) -> Any:
     """Bind the optimizer to the network, and return its slots."""
     optimizer._bind(network)
     if optimizer._slots is None:
-        optimizer._slots = network._engine.new_slots(optimizer.n_slots)
+        optimizer._make_slots(network._engine)
     return optimizer._slots
 
 
