@@ -3,7 +3,7 @@
  * elu, selu:  expm1(z) below 0, from the parts of exp, so that nothing is lost near 0.
  * softplus:   max(z, 0) + log1p(exp(-|z|)).
  * gelu:       with x = |z| and Q(x) = 1 - Phi(x) = exp(-x^2 / 2) R(x), z Phi(z) = -x Q(x) below 0 and z - x Q(x) above: the
- *             tail is never a difference. R(x) (k + x) = G varies between 0.39 and 0.48 and is a polynomial in 1 / (k + x).
+ *             tail is never a difference. R(x) (k + x) = G is a polynomial in 1 / (k + x), from 0.4 to k / 2.
  *             x^2 is taken exactly, in two parts, as exp magnifies its rounding by x^2.
  * gelu_tanh, silu: z s(w) with the sigmoid s, w = 2 sqrt(2 / pi) (z + 0.044715 z^3) or z.
  * mish:       with w = e (e + 2), e = exp(z), tanh(log(1 + e)) = w / (w + 2); z - 2 z / (w + 2) above 0.
@@ -23,7 +23,7 @@
 #define SELU_SCALE ((real)1.0507009873554804934193349852946)
 #define SELU_LIMIT ((real)1.7580993408473768599402175208123)  /* scale alpha, alpha = 1.67326... */
 #define GELU_LINEAR ((real)1.5957691216057307117597842397375) /* 2 sqrt(2 / pi) */
-#define GELU_CUBIC ((real)0.071354816272600248)               /* 0.044715 times that */
+#define GELU_CUBIC ((real)0.0713548162726002487763387522799)  /* 0.044715 times that */
 #define DENSITY ((real)0.39894228040143267793994605993438)    /* 1 / sqrt(2 pi) */
 
 #ifdef NN_DOUBLE
