@@ -1,0 +1,66 @@
+"""Sphinx configuration of the user guide. `make docs` builds it into build/docs.
+
+Before anything is read, the tables of names and the pictures are made into docs/_generated, from the code and by the
+examples, so that neither can fall behind.
+"""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import nncore
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parent / "examples"
+GENERATED = HERE / "_generated"
+sys.path.insert(0, str(HERE))
+
+project = "nncore"
+author = "The nncore developers"
+version = release = nncore.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_generated/*.md"]
+root_doc = "index"
+html_theme = "furo"
+html_title = "nncore"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+# Single backticks in docstrings are names in code, of this package or of others.
+default_role = "code"
+autodoc_typehints = "none"  # numpydoc's sections say the types, in words
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+
+def plain(app, what, name, obj, options, lines):
+    """Escape what reStructuredText would take for markup: docstrings have formulas such as log(1 + exp(-|z|))."""
+    in_example = False
+    for index, line in enumerate(lines):
+        in_example = line.lstrip().startswith((">>>", "...")) or (in_example and line.strip() != "")
+        if in_example:
+            continue
+        parts = re.split(r"(``.*?``|`[^`]*`)", line)
+        parts[::2] = [re.sub(r"([*|])|(?<=\w)(_)(?!\w)", lambda m: "\\" + m.group(0), part) for part in parts[::2]]
+        lines[index] = "".join(parts)
+
+
+def generate(app):
+    """Write the tables and draw the pictures."""
+    import tables
+
+    GENERATED.mkdir(exist_ok=True)
+    for name, text in tables.all_tables().items():
+        (GENERATED / f"{name}.md").write_text(text, encoding="utf-8")
+    for name in ("activations", "approximation"):
+        runpy.run_path(str(EXAMPLES / f"{name}.py"))["draw"](GENERATED / f"{name}.png")
+
+
+def setup(app):
+    """Connect the above."""
+    app.connect("builder-inited", generate)
+    app.connect("autodoc-process-docstring", plain, priority=1)
