@@ -4,6 +4,8 @@ Before anything is read, the tables of names and the pictures are made into docs
 examples, so that neither can fall behind.
 """
 
+import contextlib
+import io
 import re
 import runpy
 import sys
@@ -20,7 +22,7 @@ project = "nncore"
 author = "The nncore developers"
 version = release = nncore.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_generated/*.md"]
 root_doc = "index"
@@ -33,6 +35,8 @@ myst_heading_anchors = 3
 default_role = "code"
 autodoc_typehints = "none"  # numpydoc's sections say the types, in words
 autodoc_member_order = "bysource"
+autosummary_generate = False  # numpydoc loads autosummary, whose files are not needed
+smartquotes = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
@@ -54,10 +58,12 @@ def generate(app):
     import tables
 
     GENERATED.mkdir(exist_ok=True)
-    for name, text in tables.all_tables().items():
+    for name, text in {**tables.all_tables(), "api": tables.further_modules()}.items():
         (GENERATED / f"{name}.md").write_text(text, encoding="utf-8")
     for name in ("activations", "approximation"):
-        runpy.run_path(str(EXAMPLES / f"{name}.py"))["draw"](GENERATED / f"{name}.png")
+        with contextlib.redirect_stdout(io.StringIO()):
+            example = runpy.run_path(str(EXAMPLES / f"{name}.py"))
+        example["draw"](GENERATED / f"{name}.png")
 
 
 def setup(app):

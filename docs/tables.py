@@ -1,5 +1,6 @@
-"""The guide's tables of names, made from the code: what each name is, its settings and their defaults."""
+"""What of the guide is made from the code: tables of names, with settings and defaults, and parts of the reference."""
 
+import importlib.util
 import inspect
 import re
 
@@ -13,7 +14,9 @@ def first_sentence(obj):
 
 def escaped(text):
     """Return text in which Markdown sees no markup."""
-    return re.sub(r"([|*_<])", r"\\\1", text.replace("``", "`"))
+    parts = text.replace("``", "`").split("`")  # those of odd index are code
+    parts[::2] = [re.sub(r"([|*_<])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def table(head, rows):
@@ -24,7 +27,9 @@ def table(head, rows):
 
 def objects(aliases):
     """Return a table of names of objects: activations, losses."""
-    rows = [[f"`{name}`", f"`{type(obj).__name__}`", escaped(first_sentence(type(obj)))] for name, obj in aliases.items()]
+    rows = [
+        [f"`{name}`", f"`{type(obj).__name__}`", escaped(first_sentence(type(obj)))] for name, obj in aliases.items()
+    ]
     return table(["name", "class", "what it is"], rows)
 
 
@@ -32,7 +37,7 @@ def classes(aliases):
     """Return a table of names of classes that are called with settings: optimizers."""
     rows = []
     for name, cls in aliases.items():
-        settings = ", ".join(str(p).split(":")[0] + f"={p.default!r}" for p in inspect.signature(cls).parameters.values())
+        settings = ", ".join(f"{p.name}={p.default!r}" for p in inspect.signature(cls).parameters.values())
         rows.append([f"`{name}`", f"`{cls.__name__}({settings})`", escaped(first_sentence(cls))])
     return table(["name", "class and defaults", "what it is"], rows)
 
@@ -52,3 +57,14 @@ def all_tables():
         "metrics": functions,
     }
     return {name: kind(getattr(nn, name).ALIASES) for name, kind in kinds.items()}
+
+
+def further_modules():
+    """Return the reference of the modules that need no more than their docstrings, of those that there are."""
+    wanted = {"Schedules": "schedules", "Callbacks": "callbacks", "Pictures": "plot"}
+    parts = [
+        f"## {title}\n\n```{{eval-rst}}\n.. automodule:: nncore.{name}\n   :members:\n```\n"
+        for title, name in wanted.items()
+        if importlib.util.find_spec(f"nncore.{name}")
+    ]
+    return "\n".join(parts)

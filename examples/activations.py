@@ -39,15 +39,15 @@ for f in (nn.sigmoid, nn.tanh, nn.leaky_relu):
 
 
 def draw(path):
-    """Save a picture of sigmoid, tanh and relu between -5 and 5. Needs matplotlib."""
+    """Save a picture of four activations and their derivatives between -5 and 5. Needs matplotlib."""
     from matplotlib.figure import Figure
 
     z = np.linspace(-5, 5, 200)
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     value, slope = figure.subplots(1, 2)
-    for f in (nn.sigmoid, nn.tanh, nn.relu, nn.leaky_relu):
-        value.plot(z, f(z), label=f.name)
-        slope.plot(z, f.derivative(z), label=f.name)
+    for f, line in ((nn.sigmoid, "-"), (nn.tanh, "-"), (nn.leaky_relu, "-"), (nn.relu, "--")):
+        value.plot(z, f(z), line, label=f.name)
+        slope.plot(z, f.derivative(z), line, label=f.name)
     value.set(title="activation", xlabel="z", ylim=(-1.2, 3))
     slope.set(title="derivative", xlabel="z", ylim=(-0.1, 1.1))
     for axes in (value, slope):

@@ -36,7 +36,9 @@ output = net.predict(X)
 print(f"output {output[:, 0].round(3)} for {y}")
 
 # The same by the squared error, which the text meant: it learns too, more slowly from the same start.
-squared = nn.MLP([2, 4, 1], activation="sigmoid", output="sigmoid", initializer="glorot_normal", dtype="float64", seed=3)
+squared = nn.MLP(
+    [2, 4, 1], activation="sigmoid", output="sigmoid", initializer="glorot_normal", dtype="float64", seed=3
+)
 squared_history = squared.fit(X, y, loss="mse", optimizer=nn.SGD(4.0), epochs=5000, batch_size=None)
 squared_output = squared.predict(X)
 print(f"by mse: output {squared_output[:, 0].round(3)}")
@@ -44,4 +46,4 @@ print(f"by mse: output {squared_output[:, 0].round(3)}")
 # The broadcast mistake, on the trained network's output.
 mistaken = np.mean((output - y) ** 2)
 right = nn.losses.get("mse")(output, y)
-print(f"mean squared error {right:.4f}; broadcast to 4 x 4 it would seem to be {mistaken:.4f}")
+print(f"mean squared error {right:.1e}; broadcast to 4 x 4 it would seem to be {mistaken:.2f}")

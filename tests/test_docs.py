@@ -1,7 +1,7 @@
 """The guide's Python runs, page by page, and prints what the pages say.
 
-A page's blocks share one namespace. Lines that begin with "#> " after a statement are what it prints, to one in the last
-digit of each number; the rest of the text must be equal.
+A page's blocks share one namespace. Lines that begin with "#> " after a statement are what it prints, to one in the
+last digit of each number, and to rounding where all digits are there; the rest of the text must be equal.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def statements(block):
     nodes = ast.parse(block).body
     ends = [node.lineno - 1 for node in nodes[1:]] + [len(lines)]
     for node, end in zip(nodes, ends, strict=True):
-        expected = [line[3:] for line in lines[node.end_lineno : end] if line.startswith("#> ")]
+        expected = [line[3:] for line in lines[node.end_lineno : end] if line.startswith("#>")]
         yield node, "\n".join(expected) if expected else None
 
 
@@ -41,7 +41,7 @@ def agrees(found, expected):
     if _NUMBER.sub("#", found) != _NUMBER.sub("#", expected):
         return False
     return all(
-        abs(float(a) - float(b)) <= 1.01 * _last_digit(b)
+        abs(float(a) - float(b)) <= 1.01 * _last_digit(b) + 1e-15 * abs(float(b))
         for a, b in zip(_NUMBER.findall(found), _NUMBER.findall(expected), strict=True)
     )
 

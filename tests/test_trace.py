@@ -99,7 +99,8 @@ def test_one_iteration_by_hand(backend):
     np.testing.assert_allclose([array.item() for array in found], expected, rtol=1e-13)
     assert trace.loss == pytest.approx(0.744396660073571, rel=1e-13)
     new = [array.item() for array in flat(trace, "new_W", "new_b")]
-    np.testing.assert_allclose(new, [0.8 - 0.05 * (1 - p), 0.2 - 0.1 * (1 - p), -1 + 0.06 * (1 - p), 0.5 + 0.1 * (1 - p)])
+    expected = [0.8 - 0.05 * (1 - p), 0.2 - 0.1 * (1 - p), -1 + 0.06 * (1 - p), 0.5 + 0.1 * (1 - p)]
+    np.testing.assert_allclose(new, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("y", [0, 1])
@@ -224,7 +225,8 @@ def test_divergence(backend):
 # --------------------------------------------------------------------------------------------------------- the table
 
 TABLE = """\
-One training iteration: 1-1-1, 1 row, bce, {optimizer}
+One training iteration: 1-1-1, 1 row, bce
+SGD(learning_rate=0.1)
 
 Forward
   a0 = x                                  0.5
@@ -248,7 +250,7 @@ Backward
   dL/db2 = dL/dz2                        -0.524979
   dL/da1 = dL/dz2 W2'                     0.524979
   dL/dz1 = dL/da1 * relu'(z1)             0.524979
-  dL/dW1 = a0' dL/dz1                     0.262490
+  dL/dW1 = a0' dL/dz1                     0.26249
   dL/db1 = dL/dz1                         0.524979
 
 Update: W - 0.1 dL/dW, and so for b
@@ -259,11 +261,9 @@ Update: W - 0.1 dL/dW, and so for b
 
 
 def test_the_table_of_1_1_1(backend):
-    opt = SGD(0.1)
-    text = str(by_hand(backend).trace(0.5, 1, optimizer=opt))
+    text = str(by_hand(backend).trace(0.5, 1, optimizer=SGD(0.1)))
     squeezed = [re.sub(" +", " ", line) for line in text.splitlines()]
-    expected = TABLE.replace("0.262490", "0.26249").format(optimizer=repr(opt))
-    assert squeezed == [re.sub(" +", " ", line) for line in expected.splitlines()]
+    assert squeezed == [re.sub(" +", " ", line) for line in TABLE.splitlines()]
     points = {line.index(".") for line in text.splitlines() if line.startswith("  ") and "." in line}
     assert len(points) == 1, text
 
@@ -273,7 +273,7 @@ def test_the_table_of_2_3_2(backend):
     w1, w2 = [[0.4, -0.3], [-0.2, 0.5], [0.8, 0.1]], [[0.6, -0.4, 0.2], [-0.1, 0.3, 0.5]]
     net.set_weights([w1, [0.1, -0.1, 0.0], w2, [0.0, 0.1]], layout="out_in")
     lines = str(net.trace([[1.5, -0.5], [0.0, 1.0]], [0, 1], optimizer=SGD(0.1))).splitlines()
-    assert lines[0].startswith("One training iteration: 2-3-2, 2 rows, cross_entropy, SGD(")
+    assert lines[0] == "One training iteration: 2-3-2, 2 rows, cross_entropy" and lines[1] == "SGD(learning_rate=0.1)"
     at = next(index for index, line in enumerate(lines) if line.startswith("  z1 = a0 W1 + b1"))
     assert lines[at].split()[-3:] == ["0.85", "-0.65", "1.15"] and lines[at + 1].split() == ["-0.20", "0.40", "0.10"]
     assert any(line.startswith("  dL/dz2 = (a2 - onehot(y)) / 2 ") for line in lines)
@@ -291,7 +291,7 @@ def test_every_number_has_four_digits(case):
         at = next(index for index, line in enumerate(lines) if line.strip().startswith(label))
         width = array.shape[1]
         shown = [[float(cell) for cell in line.split()[-width:]] for line in lines[at : at + len(array)]]
-        np.testing.assert_allclose(shown, array, rtol=5e-5)
+        np.testing.assert_allclose(shown, array, rtol=5e-4)
 
 
 def test_wide_networks_are_cut_short(backend, rng):

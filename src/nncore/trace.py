@@ -7,7 +7,8 @@ with respect to z and a, is computed here in NumPy. The update runs on copies.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+import inspect
+from dataclasses import dataclass
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_DIGITS = 6  # significant ones of an array's smallest number
+_DIGITS = 6  # significant ones of an array's largest number
+_FEWEST_DIGITS = 4  # and of its smallest
 _MOST_DECIMALS = 9  # beyond them numbers are written with exponents
 _FROM_LOGITS = (("softmax", "cross_entropy"), ("sigmoid", "bce"))
 
@@ -59,7 +61,7 @@ class Trace:
     loss_name : str
         Name of the loss.
     optimizer : str
-        The optimizer, as the call that makes it.
+        The optimizer, as the call that makes it, less what has its default.
     rule : str
         How the optimizer gets from W to the new W; empty where that takes more than a line.
     limit : int
@@ -73,17 +75,17 @@ class Trace:
     z: list[Array]
     a: list[Array]
     loss: float
-    dL_da: list[Array]  # noqa: N815 - the textbooks' name
-    dL_dz: list[Array]  # noqa: N815
-    dL_dW: list[Array]  # noqa: N815
-    dL_db: list[Array]  # noqa: N815
+    dL_da: list[Array]
+    dL_dz: list[Array]
+    dL_dW: list[Array]
+    dL_db: list[Array]
     new_W: list[Array]
     new_b: list[Array]
     activations: list[str]
     loss_name: str
     optimizer: str
     rule: str
-    limit: int = field(default=8)
+    limit: int = 8
 
     def __str__(self) -> str:
         """Return the table: forward, loss, backward from the last layer to the first, update."""
@@ -159,7 +161,7 @@ def trace(
         x=rows, y=prepared, W=weights[::2], b=weights[1::2], z=z, a=a, loss=value, dL_da=dL_da, dL_dz=dL_dz,
         dL_dW=list(gradients[::2]), dL_db=list(gradients[1::2]), new_W=new[::2], new_b=new[1::2],
         activations=[repr(layer.activation) for layer in network.layers], loss_name=loss.name,
-        optimizer=repr(chosen), rule=_rule(chosen), limit=limit,
+        optimizer=_call(chosen), rule=_rule(chosen), limit=limit,
     )  # fmt: skip
 
 
@@ -196,6 +198,16 @@ def _copied(optimizer: Optimizer, network: Sequential, twin: Sequential) -> Opti
         own._slots = twin._engine.new_slots(own.n_slots)
         own._slots.load(slots.arrays())
     return own
+
+
+def _call(optimizer: Optimizer) -> str:
+    """Return the call that makes an optimizer, with its rate and what differs from the defaults."""
+    settings = []
+    for name, parameter in inspect.signature(type(optimizer)).parameters.items():
+        value = getattr(optimizer, name, parameter.default)
+        if name == "learning_rate" or value != parameter.default:
+            settings.append(f"{name}={value!r}")
+    return f"{type(optimizer).__name__}({', '.join(settings)})"
 
 
 def _rule(optimizer: Optimizer) -> str:
@@ -282,8 +294,8 @@ def _table(t: Trace) -> str:
         show(f"new W{k}", W)
         show(f"new b{k}", b)
     sizes = "-".join(map(str, [t.x.shape[1], *(len(b) for b in t.b)]))
-    head = f"One training iteration: {sizes}, {n} row{'s' if n > 1 else ''}, {t.loss_name}, {t.optimizer}"
-    return "\n".join([head, *_laid_out(blocks)])
+    head = f"One training iteration: {sizes}, {n} row{'s' if n > 1 else ''}, {t.loss_name}"
+    return "\n".join([head, t.optimizer, *_laid_out(blocks)])
 
 
 def _difference(t: Trace, k: int, labels: bool) -> str:
@@ -329,14 +341,16 @@ def _shown(length: int, limit: int) -> list[int]:
 
 
 def _formatted(matrix: Array) -> list[list[str]]:
-    """Return all numbers with as many decimals as the smallest needs, less the zeros at the end of all of them."""
+    """Return all numbers with as many decimals as they need, less the zeros at the end of all of them."""
     if matrix.dtype.kind in "iu":
         return [[str(value) for value in row] for row in matrix.tolist()]
     sizes = np.abs(matrix[np.isfinite(matrix) & (matrix != 0)].astype(np.float64))
-    decimals = _DIGITS - 1 - floor(log10(sizes.min())) if sizes.size else 0
-    if decimals > _MOST_DECIMALS or (sizes.size and sizes.max() >= 10**_DIGITS):
-        return [[f"{value:.{_DIGITS - 1}e}" if value else "0" for value in row] for row in matrix.tolist()]
-    decimals = max(decimals, 0)
+    decimals = 0
+    if sizes.size:
+        largest, smallest = floor(log10(sizes.max())), floor(log10(sizes.min()))
+        decimals = max(0, _DIGITS - 1 - largest, _FEWEST_DIGITS - 1 - smallest)
+        if decimals > _MOST_DECIMALS or largest >= _DIGITS:
+            return [[f"{value:.{_DIGITS - 1}e}" if value else "0" for value in row] for row in matrix.tolist()]
     rows = [[f"{value:.{decimals}f}" for value in row] for row in matrix.tolist()]
     surplus = min((len(cell) - len(cell.rstrip("0")) for row in rows for cell in row if "." in cell), default=0)
     if surplus:
