@@ -40,17 +40,15 @@ smartquotes = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+_CODE = re.compile(r"(^ *>>> .*?(?:\n *\n|\Z)|``.*?``|`[^`]*`)", re.DOTALL | re.MULTILINE)
+_MARKUP = re.compile(r"[*|]|(?<=\w)_(?!\w)")
+
 
 def plain(app, what, name, obj, options, lines):
     """Escape what reStructuredText would take for markup: docstrings have formulas such as log(1 + exp(-|z|))."""
-    in_example = False
-    for index, line in enumerate(lines):
-        in_example = line.lstrip().startswith((">>>", "...")) or (in_example and line.strip() != "")
-        if in_example:
-            continue
-        parts = re.split(r"(``.*?``|`[^`]*`)", line)
-        parts[::2] = [re.sub(r"([*|])|(?<=\w)(_)(?!\w)", lambda m: "\\" + m.group(0), part) for part in parts[::2]]
-        lines[index] = "".join(parts)
+    parts = _CODE.split("\n".join(lines))
+    parts[::2] = [_MARKUP.sub(r"\\\g<0>", part) for part in parts[::2]]
+    lines[:] = "".join(parts).split("\n")
 
 
 def generate(app):
