@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks, optimizers, training
+from nncore import checks, losses, optimizers, training
 from nncore.errors import NonFiniteData
 from nncore.layers import Dense
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _DIGITS = 6  # significant ones of an array's largest number
 _FEWEST_DIGITS = 4  # and of its smallest
 _MOST_DECIMALS = 9  # beyond them numbers are written with exponents
-_FROM_LOGITS = (("softmax", "cross_entropy"), ("sigmoid", "bce"))
+_FROM_LOGITS = (("softmax", "cross_entropy"), ("sigmoid", "bce"))  # dL/dz = p - y, without cancellation
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,7 +59,7 @@ class Trace:
     activations : list of str
         Names of the layers' activations.
     loss_name : str
-        Name of the loss.
+        Name of the loss; with settings of its own, the call that makes it.
     optimizer : str
         The optimizer, as the call that makes it, less what has its default.
     rule : str
@@ -157,10 +157,11 @@ def trace(
     own = _copied(chosen, network, twin)
     twin.train_step(rows, given, own, loss)
     new = twin.get_weights()
+    name = loss.name if loss == losses.ALIASES.get(loss.name) else repr(loss)
     return Trace(
         x=rows, y=prepared, W=weights[::2], b=weights[1::2], z=z, a=a, loss=value, dL_da=dL_da, dL_dz=dL_dz,
         dL_dW=list(gradients[::2]), dL_db=list(gradients[1::2]), new_W=new[::2], new_b=new[1::2],
-        activations=[repr(layer.activation) for layer in network.layers], loss_name=loss.name,
+        activations=[repr(layer.activation) for layer in network.layers], loss_name=name,
         optimizer=_call(chosen), rule=_rule(chosen), limit=limit,
     )  # fmt: skip
 
@@ -184,17 +185,17 @@ def _targets(y: Any, n_rows: int, n_out: int) -> Array:
 
 
 def _copied(optimizer: Optimizer, network: Sequential, twin: Sequential) -> Optimizer:
-    """Return a copy of the optimizer, its state included, that belongs to `twin` where the original is `network`'s."""
+    """Return a copy of the optimizer, its state included, for `twin`; refuse one that has trained another network."""
+    if optimizer._owner is not None and optimizer._owner() is not network:
+        optimizer._bind(network)  # refuses, with the reason
+    if hasattr(optimizer, "load_state"):  # its copies take the state along, and have no owner
+        return copy.deepcopy(optimizer)
     own = copy.copy(optimizer)
-    slots, owner = own._slots, own._owner
+    slots = own._slots
     own._slots = own._owner = None
     own = copy.deepcopy(own)
-    if owner is None:
-        return own
-    if owner() is not network:
-        optimizer._bind(network)  # refuses, with the reason
-    own._bind(twin)
     if slots is not None:
+        own._bind(twin)
         own._slots = twin._engine.new_slots(own.n_slots)
         own._slots.load(slots.arrays())
     return own
@@ -239,7 +240,7 @@ def _backward(
     for index in range(len(layers) - 1, -1, -1):
         activation = layers[index].activation
         dL_da.append(slope)
-        if index == len(layers) - 1 and (activation.name, loss.name) in _FROM_LOGITS:
+        if index == len(layers) - 1 and _from_logits(activation.name, loss):
             delta = np.asarray(loss.gradient_from_logits(z[index], y))  # type: ignore[attr-defined]
         elif activation.name == "softmax":
             delta = (slope[:, None, :] @ np.asarray(activation.derivative(z[index])))[:, 0, :]
@@ -248,6 +249,10 @@ def _backward(
         dL_dz.append(delta)
         slope = delta @ weights[2 * index].T
     return dL_da[::-1], dL_dz[::-1]
+
+
+def _from_logits(activation: str, loss: Loss) -> bool:
+    return getattr(loss, "logits_of", "") == activation or (activation, loss.name) in _FROM_LOGITS
 
 
 # --------------------------------------------------------------------------------------------------------- the table
