@@ -443,7 +443,7 @@ class Sequential:
             raise ValueError(f"k is {k}; this network has {len(self._layers)} layers, so expected at most that")
         part = Sequential(self._layers[:k], dtype=self._dtype.name, seed=self._seed, backend=self._backend)
         part.set_weights(self.get_weights()[: len(part.get_weights())])
-        if hasattr(part, "set_state") and hasattr(self, "get_state"):  # running statistics
+        if hasattr(self, "get_state") and hasattr(part, "get_state") and hasattr(part, "set_state"):  # running means
             part.set_state(self.get_state()[: len(part.get_state())])
         return part
 

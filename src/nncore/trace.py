@@ -212,9 +212,11 @@ def _call(optimizer: Optimizer) -> str:
 
 
 def _rule(optimizer: Optimizer) -> str:
-    plain = type(optimizer) is optimizers.SGD and not optimizer.momentum and not optimizer.weight_decay
+    """Return the update of plain gradient descent; what others do takes more than a line."""
+    if type(optimizer) is not optimizers.SGD or optimizer.momentum or optimizer.weight_decay:
+        return ""
     rate = optimizer.learning_rate
-    return f"W - {rate:g} dL/dW" if plain and isinstance(rate, int | float) else ""
+    return f"W - {rate:g} dL/dW" if isinstance(rate, int | float) else ""
 
 
 # ---------------------------------------------------------------------------------------------------- the iteration
