@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 C_FILES := $(shell find csrc -name '*.c' -o -name '*.h' -o -name '*.inc')
 SOURCES := pyproject.toml CMakeLists.txt README.md $(C_FILES) $(shell find src -type f -not -path '*/__pycache__/*')
 
-.PHONY: help build test lint format bench demo wheel clean ci
+.PHONY: help build test lint format docs bench demo wheel clean ci
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ format: build ## bring Python and C into form
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
 
+docs: build ## build the user guide into build/docs; a warning is a failure
+	$(BIN)/pip install -q $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
 bench: build ## time training steps and one-row predictions; BENCH="--work digits --rounds 5" passes options
 	$(BIN)/nncore bench $(BENCH)
 	$(BIN)/nncore bench --latency
@@ -42,8 +46,8 @@ wheel: ## build a wheel into dist/
 	$(PYTHON) -m pip wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what was built
-	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache
-	find src tests bench -name __pycache__ -type d -exec rm -rf {} +
+	rm -rf build dist docs/_generated $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find src tests bench docs examples -name __pycache__ -type d -exec rm -rf {} +
 
 ci: ## all that must hold before a change is merged, in a fresh copy
 	.ci/run

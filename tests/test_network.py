@@ -289,3 +289,38 @@ def test_two_threads_take_turns(backend, blobs):
     work(nets[1])
     for a, b in zip(nets[0].get_weights(), nets[1].get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+# ------------------------------------------------------------------------------------------------------- encoder
+
+
+def test_encoder_is_the_first_layers(backend, blobs):
+    X, y = blobs
+    net = MLP([5, 8, 4, 3], activation="tanh", output="softmax", dtype="float64", seed=9, backend=backend)
+    net.fit(X, y, epochs=2)
+    outputs = net.forward(X, layers=True)
+    for k in (1, 2, 3):
+        part = net.encoder(k)
+        assert type(part) is Sequential and part.layers == net.layers[:k]
+        assert (part.dtype, part.backend, part.seed) == (net.dtype, backend, 9)
+        np.testing.assert_array_equal(part.predict(X), outputs[k - 1])
+    before = net.get_weights()
+    net.encoder(1).fit(X, np.zeros((len(X), 8)), epochs=1)  # copies: training it leaves the network alone
+    for a, b in zip(net.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("k", "error", "message"),
+    [
+        (0, ValueError, "k is 0"),
+        (-1, ValueError, "k is -1"),
+        (3, ValueError, "k is 3; this network has 2 layers"),
+        (1.0, TypeError, "k is 1.0"),
+        (True, TypeError, "k is True"),
+        ("1", TypeError, "k is '1'"),
+    ],
+)
+def test_refused_encoder(backend, k, error, message):
+    with pytest.raises(error, match=message):
+        chain(backend).encoder(k)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nncore.losses import Loss
     from nncore.optimizers import Optimizer
     from nncore.planning import Plan
+    from nncore.trace import Trace
     from nncore.training import Metric
 
     Array = np.ndarray[Any, Any]
@@ -407,6 +408,49 @@ class Sequential:
         """
         with self._lock:
             return training.loss_and_gradients(self, X, y, loss)
+
+    def trace(
+        self,
+        x: Any,
+        y: Any,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer | None = None,
+        *,
+        limit: int = 8,
+    ) -> Trace:
+        """Show one training iteration, as arrays and as a table; see `nncore.trace.trace`."""
+        from nncore.trace import trace  # rarely used, so that importing nncore does not load it
+
+        with self._lock:
+            return trace(self, x, y, loss, optimizer, limit=limit)
+
+    def encoder(self, k: int) -> Sequential:
+        """Return the first layers as a network of their own, whose outputs are the features that they have learned.
+
+        Parameters
+        ----------
+        k : int
+            How many layers, 1 to all of them.
+
+        Returns
+        -------
+        Sequential
+            Of the same dtype, seed and backend, with copies of the weights. Its outputs are those of layer k - 1 of
+            ``forward(X, layers=True)``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `k` is not an integer from 1 to the number of layers.
+        """
+        k = checks.positive_int(k, "k")
+        if k > len(self._layers):
+            raise ValueError(f"k is {k}; this network has {len(self._layers)} layers, so expected at most that")
+        part = Sequential(self._layers[:k], dtype=self._dtype.name, seed=self._seed, backend=self._backend)
+        part.set_weights(self.get_weights()[: len(part.get_weights())])
+        if hasattr(self, "get_state") and hasattr(part, "get_state") and hasattr(part, "set_state"):  # running means
+            part.set_state(self.get_state()[: len(part.get_state())])
+        return part
 
     # --------------------------------------------------------------------------------------------------- weights
 
