@@ -13,6 +13,7 @@
  *                             chunks, then as above.
  * Between the phases all threads see whether any met bad data or a loss that is not finite: then nobody updates, and
  * the weights are those of the step before.
+ * A loss of the caller's needs the outputs of the whole batch: phase 1 is then cut in two, and thread 0 calls it between.
  */
 #include <math.h>
 
@@ -47,7 +48,7 @@ typedef struct run {
 typedef struct batch {
     int64_t first, rows; /* order[first .. first + rows) */
     const uint32_t *order;
-    double scale; /* 1 / rows */
+    double scale; /* 1 / rows, or 1 / (sum of their weights) */
 } batch;
 
 /* In an order that depends on n alone; eight sums, so that none waits for the one before */
@@ -72,8 +73,26 @@ static int first_bad_layer(const nn_plan *p, const nn_workspace *w, int64_t r) {
     return -1;
 }
 
-/* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order */
-static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+/* 1 / (number of rows), or 1 / (sum of their weights) and 0 where none counts; every thread does this sum, alike */
+static double batch_scale(const nn_job *job, const uint32_t *order, int64_t first, int64_t rows) {
+    if (!job->weights) return 1.0 / (double)rows;
+    const double *w = job->weights;
+    double s[8] = {0};
+    for (int64_t i = 0; i < rows; i++) s[i % 8] += w[order ? (int64_t)order[first + i] : first + i];
+    const double total = sum(s, 8);
+    return total > 0 ? 1 / total : 0;
+}
+
+/* A row that does not count adds nothing, even where its loss is infinite. */
+static void weigh(const nn_job *job, const batch *b, int64_t first, int64_t r0, int64_t r1, double *row_loss) {
+    for (int64_t r = r0; r < r1; r++) {
+        const double weight = job->weights[b->order ? (int64_t)b->order[first + r] : first + r];
+        row_loss[r] = weight > 0 ? weight * row_loss[r] : 0;
+    }
+}
+
+/* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order: up to the outputs */
+static void rows_forward(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
                          failure *f) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
@@ -83,7 +102,8 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
     const int64_t first = b->first + offset;
     const int width = (int)p->vector;
     const int head = layers[last].activation;
-    const int logits = head == NN_SOFTMAX || (head == NN_SIGMOID && job->loss == NN_BCE);
+    const int logits = head == NN_SOFTMAX || (head == NN_SIGMOID && job->loss == NN_BCE) ||
+                       (head == NN_EXPONENTIAL_HEAD && job->loss == NN_POISSON);
 
     nn_gather g = {job->x, layers[0].n_in, layers[0].n_in, b->order, first, w->act[0], w->rows, width};
     int64_t bad = k->gather(&g, r0, r1);
@@ -104,8 +124,36 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
         const nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
         k->forward(&forward, r0, r1);
     }
+    if (!job->given) return;
+    if (head == NN_SOFTMAX) k->softmax(w->act[last + 1], w->rows, layers[last].n_out, r0, r1, width);
+    const nn_scatter s = {w->act[last + 1], w->rows, layers[last].n_out, job->given_outputs, layers[last].n_out, NULL,
+                          offset,           width};
+    k->scatter(&s, r0, r1);
+}
+
+/* And from the outputs on */
+static void rows_backward(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+                          failure *f) {
+    const nn_plan *p = c->p;
+    const nn_kernels *k = p->kernels;
+    const nn_job *job = c->job;
+    const int last = p->n_layers - 1;
+    const nn_geometry *layers = p->layers;
+    const int64_t first = b->first + offset;
+    const int width = (int)p->vector;
+    if (job->given) {
+        const nn_gather g = {job->given_gradient,
+                             layers[last].n_out,
+                             layers[last].n_out,
+                             NULL,
+                             offset,
+                             w->delta[last + 1],
+                             w->rows,
+                             width};
+        k->gather(&g, r0, r1);
+    }
     const nn_loss_args loss = {job->loss,
-                               head,
+                               layers[last].activation,
                                layers[last].alpha,
                                w->act[last + 1],
                                w->delta[last + 1],
@@ -116,11 +164,15 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
                                first,
                                b->scale,
                                w->row_loss,
-                               width};
+                               width,
+                               job->weights,
+                               job->loss_parameter,
+                               job->smoothing};
     k->loss(&loss, r0, r1);
     if (!isfinite(sum(w->row_loss + r0, r1 - r0)))
         for (int64_t r = r0; r < r1 && f->status == NN_OK; r++)
             if (!isfinite(w->row_loss[r])) *f = (failure){NN_DIVERGED, offset + r, first_bad_layer(p, w, r)};
+    if (job->weights && !job->given) weigh(job, b, first, r0, r1, w->row_loss);
     if (job->predictions) {
         const nn_scatter s = {w->act[last + 1],
                               w->rows,
@@ -138,11 +190,19 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
     }
 }
 
+static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+                         failure *f) {
+    rows_forward(c, w, b, offset, r0, r1, f);
+    if (!bad_data(f)) rows_backward(c, w, b, offset, r0, r1, f);
+}
+
+typedef void (*pass)(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1, failure *f);
+
 /* In blocks whose activations stay in cache from layer to layer, forward and back */
-static void rows_in_blocks(const run *c, nn_workspace *w, const batch *b, int64_t r0, int64_t r1, failure *f) {
+static void rows_in_blocks(pass through, const run *c, const batch *b, int64_t r0, int64_t r1, failure *f) {
     for (int64_t blocks = nn_ceil_div(r1 - r0, BLOCK); blocks && !bad_data(f); blocks--) {
         const int64_t end = r0 + nn_ceil_div(r1 - r0, blocks);
-        rows_through(c, w, b, 0, r0, end, f);
+        through(c, &c->p->training[0], b, 0, r0, end, f);
         r0 = end;
     }
 }
@@ -286,6 +346,21 @@ static failure worst(const run *c, int n_threads) {
     return f;
 }
 
+/* Has the caller compute its loss from the batch's outputs */
+static void ask_for_loss(const run *c, const batch *b, int n_threads, failure *mine) {
+    const nn_plan *p = c->p;
+    if (worst(c, n_threads).status != NN_OK) return;
+    double losses = 0;
+    const unsigned mode = nn_keep_subnormals();
+    const nn_status status = c->job->given(c->job->context, b->order, b->first, b->rows, &losses);
+    nn_restore_mode(mode);
+    c->job->loss_sum += losses;
+    if (status == NN_OK) return;
+    *mine = (failure){status, 0, -1};
+    for (int64_t r = 0; r < b->rows && mine->layer < 0; r++)
+        *mine = (failure){status, r, first_bad_layer(p, &p->training[0], r)};
+}
+
 /* Runs one batch; returns whether it went well, and if so has updated (or filled the gradient) */
 static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_team *team, int thread, int n_threads,
                          int *given_up) {
@@ -298,12 +373,19 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
         for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
             chunk_gradient(c, &p->training[thread], b, k, mine);
     } else {
-        rows_in_blocks(c, &p->training[0], b, b->rows * thread / n_threads, b->rows * (thread + 1) / n_threads, mine);
+        const int64_t r0 = b->rows * thread / n_threads, r1 = b->rows * (thread + 1) / n_threads;
+        rows_in_blocks(c->job->given ? rows_forward : rows_through, c, b, r0, r1, mine);
+        if (c->job->given) {
+            nn_barrier_patient(team);
+            if (thread == 0) ask_for_loss(c, b, n_threads, mine);
+            nn_barrier_patient(team);
+            if (worst(c, n_threads).status == NN_OK) rows_in_blocks(rows_backward, c, b, r0, r1, mine);
+        }
     }
     nn_barrier(team);
     *given_up = nn_team_given_up(team);
     const failure f = worst(c, n_threads);
-    const int goes_on = f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED);
+    const int goes_on = f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED && !c->job->given);
     if (goes_on && thread == 0)
         c->job->loss_sum +=
             c->chunked ? sum(p->chunk_losses, nn_ceil_div(b->rows, CHUNK)) : sum(p->training[0].row_loss, b->rows);
@@ -331,7 +413,8 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
             nn_barrier_patient(team);
         }
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
-        const batch b = {first, rows, shuffled ? job->order : NULL, 1.0 / (double)rows};
+        const uint32_t *order = shuffled ? job->order : NULL;
+        const batch b = {first, rows, order, batch_scale(job, order, first, rows)};
         const nn_update u = update_of(job, step);
         if (within == 0 && thread == 0) job->loss_sum = 0;
         int given_up = 0;
@@ -355,7 +438,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
 
 static void gradient_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
-    const batch b = {0, c->job->n, NULL, 1.0 / (double)c->job->n};
+    const batch b = {0, c->job->n, NULL, batch_scale(c->job, NULL, 0, c->job->n)};
     const nn_update none = {0};
     int given_up = 0;
     const failure f = one_batch(c, &b, &none, team, thread, n_threads, &given_up);
@@ -385,7 +468,7 @@ void nn_job_release(nn_job *job) {
 static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_needed) {
     nn_plan *p = c->p;
     const int64_t chunks = nn_ceil_div(rows, CHUNK);
-    c->chunked = nn_is_chunked(p, rows);
+    c->chunked = nn_is_chunked(p, rows) && !c->job->given; /* whose outputs are wanted all at once */
     const double first = 2.0 * (double)p->layers[0].n_in * (double)p->layers[0].n_out;
     c->flops = (double)rows * (3 * p->flops_forward - first);
     *threads = nn_forced_threads() ? nn_forced_threads() : c->job->exact_threads;
@@ -414,9 +497,15 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);
     const int forced = nn_forced_threads() || job->exact_threads;
-    const int tuned = !forced && nn_tune(p, job->batch, job->optimizer, threads);
+    const int tuned = !forced && !job->given && nn_tune(p, job->batch, job->optimizer, threads);
+    if (job->given && !forced) { /* its time says nothing of the threads */
+        const int worth = nn_choose_threads(c.flops, job->max_threads);
+        if (worth < threads) threads = worth;
+    }
     while (status == NN_OK && job->steps_done < n_steps) {
-        const int team = tuned ? nn_tuner_pick(p->tuner, nn_is_short(c.flops) && nn_contended()) : forced ? threads : 1;
+        const int team = tuned                  ? nn_tuner_pick(p->tuner, nn_is_short(c.flops) && nn_contended())
+                         : forced || job->given ? threads
+                                                : 1;
         const int64_t left = n_steps - job->steps_done, steps = tuned ? nn_tuner_steps(p->tuner) : left;
         c.start = job->steps_done;
         c.stop = c.start + (steps < left ? steps : left);
@@ -442,8 +531,8 @@ nn_status nn_loss_and_gradient(nn_plan *p, nn_job *job, double *loss, void *grad
         const int worth = nn_choose_threads(c.flops, job->max_threads);
         job->threads = nn_parallel(worth < threads ? worth : threads, gradient_task, &c);
         status = worst(&c, job->threads).status;
-        if (status == NN_DIVERGED) status = NN_OK; /* the caller sees it in the loss */
-        *loss = job->loss_sum / (double)job->n;
+        if (status == NN_DIVERGED && !job->given) status = NN_OK; /* the caller sees it in the loss */
+        *loss = job->weights ? job->loss_sum * batch_scale(job, NULL, 0, job->n) : job->loss_sum / (double)job->n;
     }
     return status;
 }

@@ -10,12 +10,14 @@ and by the kernels.
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.string cimport memcpy
 
 import os
 
 import numpy as np
 
+from nncore import losses
 from nncore.errors import NonFiniteData, NonFiniteLoss
 
 cdef extern from "nncore.h" nogil:
@@ -29,6 +31,7 @@ cdef extern from "nncore.h" nogil:
         NN_DIVERGED
         NN_NO_MEMORY
         NN_BAD_SIZE
+        NN_STOPPED
     enum:
         NN_SGD
         NN_MOMENTUM
@@ -40,13 +43,21 @@ cdef extern from "nncore.h" nogil:
         double alpha
     ctypedef struct nn_plan:
         pass
+    ctypedef nn_status (*nn_given)(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum)
     ctypedef struct nn_job:
         const void *x
         const void *y
         const int32_t *labels
         int64_t n
         int64_t batch
+        const double *weights
         int loss
+        double loss_parameter
+        double smoothing
+        nn_given given
+        void *context
+        void *given_outputs
+        void *given_gradient
         int shuffle
         uint64_t seed
         uint64_t first_epoch
@@ -130,7 +141,10 @@ cdef extern from "gate.h" nogil:
 _ACTIVATIONS = {
     "identity": 0, "step": 1, "sigmoid": 2, "tanh": 3, "relu": 4, "leaky_relu": 5, "softmax": 6,
 }
-_LOSSES = {"mse": 0, "bce": 1, "cross_entropy": 2}
+_LOSSES = {
+    "mse": 0, "bce": 1, "cross_entropy": 2, "mae": 3, "huber": 4, "hinge": 5, "poisson": 6, "quantile": 7, "cosine": 8,
+}
+_GIVEN = 9  # NN_GIVEN
 _empty = np.empty
 _ndarray = np.ndarray
 

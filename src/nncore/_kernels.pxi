@@ -68,6 +68,9 @@ cdef extern from "kernels.h" nogil:
         double scale
         double *row_loss
         int width
+        const double *weights
+        double parameter
+        double smoothing
     ctypedef struct kernel_update "nn_update":
         int optimizer
         int nesterov
@@ -275,8 +278,12 @@ cdef class Kernels:
         self.table.transpose(&t, panel, k0, k1)
 
     def loss(self, outputs, delta, row_loss, int64_t n, int64_t r0, int64_t r1, int loss, int activation, double scale,
-             double alpha=0.1, labels=None, order=None, int64_t first=0):
+             double alpha=0.1, labels=None, order=None, int64_t first=0, weights=None, double parameter=1.0,
+             double smoothing=0.0):
         cdef kernel_loss l
+        l.weights = <const double *>_address(weights, 8, False)
+        l.parameter = parameter
+        l.smoothing = smoothing
         l.loss = loss
         l.activation = activation
         l.alpha = alpha
