@@ -246,6 +246,8 @@ class Sequential:
         y: Any,
         loss: str | Loss | None = None,
         metrics: Metric | Iterable[Metric] = (),
+        *,
+        sample_weight: Any = None,
     ) -> dict[str, float]:
         """Return the loss and metrics on data.
 
@@ -253,6 +255,8 @@ class Sequential:
         ----------
         X, y, loss, metrics
             As for `fit`.
+        sample_weight : array_like of shape (n,), optional
+            As for `fit`; of the loss, and of the metrics that are named.
 
         Returns
         -------
@@ -265,7 +269,7 @@ class Sequential:
             If an argument does not fit, or `X` or `y` is not finite.
         """
         with self._lock:
-            return training.evaluate(self, X, y, loss, metrics)
+            return training.evaluate(self, X, y, loss, metrics, sample_weight)
 
     # -------------------------------------------------------------------------------------------------- training
 
@@ -281,6 +285,8 @@ class Sequential:
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
         *,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | str | None = None,
         metrics: Metric | Iterable[Metric] = (),
         verbose: bool | int = 0,
         seed: int | None = None,
@@ -297,7 +303,9 @@ class Sequential:
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
             shape (n,) or (n, 1).
         loss : str or Loss, optional
-            "mse", "bce" or "cross_entropy". None takes cross_entropy for a softmax output, bce for sigmoid, else mse.
+            A name or an object of `nncore.losses`, or a function ``loss(pred, target)`` of your own, which returns the
+            loss and its gradient: see `losses.OwnLoss`. None takes cross_entropy for a softmax output, bce for sigmoid,
+            else mse.
         optimizer : str or Optimizer, default "adam"
             A name makes a new one with its defaults. An object keeps its state from call to call, and belongs to the
             first network that it trains.
@@ -311,8 +319,15 @@ class Sequential:
             Data to evaluate after each epoch.
         validation_split : float, default 0
             Fraction of the rows that are held out, drawn at random by the seed, and evaluated after each epoch.
+        sample_weight : array_like of shape (n,), optional
+            A weight for each row, finite and at least 0, not all 0. The loss of a batch is then sum(w loss) / sum(w),
+            and so are that of the epoch over its rows, and the metrics that are named. Where no row of a batch counts,
+            the gradient is 0: the data change nothing, momentum and weight decay go on. Rows held out keep theirs.
+        class_weight : dict of class to float, or "balanced", optional
+            Weights of the classes, times `sample_weight` in the loss that is trained, not in metrics or validation; a
+            class that is not named weighs 1. "balanced" is n / (k count) for n rows of k classes.
         metrics : sequence of str or callable
-            "accuracy", "mse", "mae", or functions metric(pred, target).
+            Names of `nncore.metrics`, such as "accuracy", or functions metric(pred, target).
         verbose : bool or int, default 0
             Whether to print a line for each epoch.
         seed : int, optional
@@ -352,18 +367,29 @@ class Sequential:
                 shuffle=shuffle,
                 validation_data=validation_data,
                 validation_split=validation_split,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
                 metrics=metrics,
                 verbose=verbose,
                 seed=seed,
                 threads=threads,
             )
 
-    def train_step(self, X: Any, y: Any, optimizer: str | Optimizer, loss: str | Loss | None = None) -> float:
+    def train_step(
+        self,
+        X: Any,
+        y: Any,
+        optimizer: str | Optimizer,
+        loss: str | Loss | None = None,
+        *,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | str | None = None,
+    ) -> float:
         """Update the weights once, with all rows as one batch.
 
         Parameters
         ----------
-        X, y, optimizer, loss
+        X, y, optimizer, loss, sample_weight, class_weight
             As for `fit`.
 
         Returns
@@ -379,14 +405,22 @@ class Sequential:
             If the loss or the weights overflow. With all of these the network is as it was.
         """
         with self._lock:
-            return training.train_step(self, X, y, optimizer, loss)
+            return training.train_step(self, X, y, optimizer, loss, sample_weight, class_weight)
 
-    def loss_and_gradients(self, X: Any, y: Any, loss: str | Loss | None = None) -> tuple[float, list[Array]]:
+    def loss_and_gradients(
+        self,
+        X: Any,
+        y: Any,
+        loss: str | Loss | None = None,
+        *,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | str | None = None,
+    ) -> tuple[float, list[Array]]:
         """Return the mean loss over all rows and its gradients.
 
         Parameters
         ----------
-        X, y, loss
+        X, y, loss, sample_weight, class_weight
             As for `fit`.
 
         Returns
@@ -399,9 +433,11 @@ class Sequential:
         ------
         TypeError, ValueError
             If an argument does not fit, or `X` or `y` is not finite.
+        DivergenceError
+            If a loss of your own, or its gradient, is not finite.
         """
         with self._lock:
-            return training.loss_and_gradients(self, X, y, loss)
+            return training.loss_and_gradients(self, X, y, loss, sample_weight, class_weight)
 
     # --------------------------------------------------------------------------------------------------- weights
 

@@ -1,8 +1,8 @@
 """Loss functions, their gradients, and the stable forms that start from the logits.
 
 Each loss is a class. Called, it gives the mean as a float: of all elements for the mean squared error and the binary
-cross-entropy, of the rows for the cross-entropy and the cosine. ``.rows`` gives each row's part, whose mean that is, and
-``.gradient`` the gradient of that mean with respect to the predictions.
+cross-entropy, of the rows for the cross-entropy and the cosine. ``.rows`` gives each row's part, whose mean that is,
+and ``.gradient`` the gradient of that mean with respect to the predictions.
 
 Predictions are (n, k), or (n,) for one column, and targets have the same shape; nothing is broadcast. Numbers are
 cast before arithmetic; the dtype is the predictions' unless the targets are wider floats. Sums are made in float64.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nncore import activations, checks
 from nncore.losses.base import Loss
-from nncore.losses.classes import BinaryCrossEntropy, CrossEntropy, Hinge
+from nncore.losses.classes import BinaryCrossEntropy, CrossEntropy, Hinge, signs
 from nncore.losses.numbers import Cosine, Huber, MeanAbsoluteError, MeanSquaredError, Poisson, Quantile
 from nncore.losses.own import OwnLoss
 
@@ -37,6 +37,7 @@ __all__ = [
     "Quantile",
     "default_for",
     "get",
+    "signs",
 ]
 
 ALIASES: dict[str, Loss] = {

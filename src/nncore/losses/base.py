@@ -63,6 +63,10 @@ class Loss:
         """Return the gradient of the mean loss with respect to `pred`, of its shape."""
         raise NotImplementedError
 
+    def value_and_gradient(self, pred: NDArray[Any], target: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return `rows` and `gradient`."""
+        return self.rows(pred, target), self.gradient(pred, target)
+
     def from_logits_rows(self, z: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
         """Return the loss of each row, from what the activation `logits_of` gets."""
         raise NotImplementedError

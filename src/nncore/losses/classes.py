@@ -99,7 +99,7 @@ class BinaryCrossEntropy(Loss):
         return mean(cost)
 
     def gradient_from_logits(self, z: ArrayLike, target: ArrayLike) -> Any:
-        """Return the gradient with respect to z, ((1 - y) p - w y (1 - p)) / size, which is (p - y) / size for w = 1."""
+        """Return the gradient with respect to z, ((1 - y) p - w y (1 - p)) / size; for w = 1 that is (p - y) / size."""
         logits, y, weight = self._pair(z, target)
         slope = activations.sigmoid(logits)
         with np.errstate(over="ignore", under="ignore"):

@@ -85,10 +85,12 @@ class MeanAbsoluteError(_Elementwise):
     name = "mae"
 
     def _costs(self, p: NDArray[Any], t: NDArray[Any]) -> NDArray[Any]:
-        return np.abs(p - t)
+        costs: NDArray[Any] = np.abs(p - t)
+        return costs
 
     def _slopes(self, p: NDArray[Any], t: NDArray[Any]) -> NDArray[Any]:
-        return np.sign(p - t)
+        slopes: NDArray[Any] = np.sign(p - t)
+        return slopes
 
 
 class Huber(_Elementwise):
@@ -145,7 +147,8 @@ class Huber(_Elementwise):
 
     def _slopes(self, p: NDArray[Any], t: NDArray[Any]) -> NDArray[Any]:
         delta = self._delta_in(p)
-        return np.clip(p - t, -delta, delta)
+        slopes: NDArray[Any] = np.clip(p - t, -delta, delta)
+        return slopes
 
 
 class Quantile(_Elementwise):
@@ -200,15 +203,16 @@ class Quantile(_Elementwise):
     def _slopes(self, p: NDArray[Any], t: NDArray[Any]) -> NDArray[Any]:
         real = p.dtype.type
         below, above = p < t, p > t
-        return np.where(below, real(-self._q), np.where(above, real(1 - self._q), real(0)))
+        slopes: NDArray[Any] = np.where(below, real(-self._q), np.where(above, real(1 - self._q), real(0)))
+        return slopes
 
 
 class Poisson(_Elementwise):
     """The Poisson loss: the mean of pred - target log(pred) over all elements, for rates and counts of at least 0.
 
-    It is the negative logarithm of the likelihood of a count `target` whose rate is `pred`, but for a term of the target
-    alone. The logarithm's argument, and the denominator of the gradient 1 - target / pred, are floored at the smallest
-    normal number: meant for outputs above 0, as those of the activation exponential, with which it is computed from the
+    It is the negative logarithm of the likelihood of a count `target` whose rate is `pred`, but for a term of the
+    target alone. The logarithm's argument, and the denominator of the gradient 1 - target / pred, are floored at the
+    smallest normal number: meant for outputs above 0, as those of the activation exponential, with which it is computed from the
     logits z, exp(z) - target z.
 
     Examples
@@ -223,7 +227,8 @@ class Poisson(_Elementwise):
     logits_of = "exponential"
 
     def _costs(self, p: NDArray[Any], t: NDArray[Any]) -> NDArray[Any]:
-        return p + cost_of(t, p)
+        costs: NDArray[Any] = p + cost_of(t, p)
+        return costs
 
     def _slopes(self, p: NDArray[Any], t: NDArray[Any]) -> NDArray[Any]:
         slopes: NDArray[Any] = 1 - t / floored(p)
@@ -276,8 +281,11 @@ class Cosine(Loss):
 
 
 def _cosine(pred: ArrayLike, target: ArrayLike) -> tuple[NDArray[Any], ...]:
-    """Return both matrices with a largest number of 1 in each row, what pred was divided by, |pred|**2 and
-    |pred| |target| after that, and the cosines; the last four as columns."""
+    """Return what the cosine's value and gradient are made of.
+
+    These are both matrices with a largest number of 1 in each row, what pred was divided by, |pred|**2 and
+    |pred| |target| after that, and the cosines; the last four as columns.
+    """
     p, t = checks.pair(pred, target)
     if np.ndim(pred) != 2 or p.shape[1] < 2:
         raise ValueError(f"pred has shape {np.shape(pred)}; cosine takes (rows, columns), at least 2 columns")

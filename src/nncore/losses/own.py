@@ -37,9 +37,9 @@ class OwnLoss(Loss):
     axis is that of the rows.
 
     It is called once for each batch, in the order of the steps, and for all rows at once by ``evaluate``. Weights of
-    rows need the loss of each row, and a loss that is a sum over the rows. What it raises ends the call, and the network
-    is as after any error. A value or a gradient that is not finite is a divergence. It must not use the network that is
-    being trained: the native backend raises RuntimeError then.
+    rows need the loss of each row, and a loss that is a sum over the rows. What it raises ends the call, and the
+    network is as after any error. A value or a gradient that is not finite is a divergence. It must not use the network
+    that is being trained: the native backend raises RuntimeError then.
 
     The core waits for Python in each step, which costs some 10 to 20 microseconds and what the function itself takes.
 
