@@ -71,7 +71,7 @@ typedef struct nn_loss_args {
     double alpha;
     void *outputs; /* panels: pre-activations for a softmax head or from the logits, else outputs; left as outputs */
     void *delta; /* panels: on entry the targets (unless labels), on exit the gradient. NN_GIVEN: on entry the gradient
-                      by the outputs, which are outputs then for softmax too; no loss, scale or weights */
+                      by the outputs, zero past the last column; softmax is done then; no loss, scale or weights */
     int64_t panel_rows, n;
     const int32_t *labels; /* class of each source row, or NULL */
     const uint32_t *order; /* source row of each row, as in nn_gather; only for labels and weights */

@@ -20,7 +20,9 @@ except ImportError:
 
 # the order of nncore.h's enumerations
 ACTIVATIONS = ("identity", "step", "sigmoid", "tanh", "relu", "leaky_relu", "softmax")
-LOSSES = ("mse", "bce", "cross_entropy")
+LOSSES = ("mse", "bce", "cross_entropy", "mae", "huber", "hinge", "poisson", "quantile", "cosine", "given")
+# poisson starts from its logits; the code of nncore.h where no layer has the activation
+EXPONENTIAL = ACTIVATIONS.index("exponential") if "exponential" in ACTIVATIONS else 1000
 OPTIMIZERS = ("sgd", "momentum", "adam")
 ELEMENTARY = ("exp", "log", "log1p")
 

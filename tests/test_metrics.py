@@ -42,7 +42,7 @@ def test_a_row_with_nan_is_wrong():
     ("pred", "target", "message"),
     [
         ([0.1, 0.9], [0, 2], "target has the value 2; with one column, classes are 0 and 1"),
-        ([0.1, 0.9], [-1, 1], "target has the value -1"),
+        ([0.1, 0.9, 0.5], [-1, 1, 0], "target has the value 0; with one column, classes are -1 and 1"),
         ([0.1, 0.9], [math.nan, 1], "target has the value nan"),
         ([0.1, 0.9], [0, 1, 1], r"target has shape \(3,\); expected that of pred, \(2,\)"),
         (SCORES, [0, 1, 3, 1], "target has label 3; pred has 3 outputs, so labels are 0 to 2"),
@@ -71,7 +71,7 @@ def test_get():
     for name in ("accuracy", "mse", "mae"):
         assert metrics.get(name) is getattr(metrics, name)
     assert metrics.get(max) is max
-    with pytest.raises(ValueError, match="metric is 'f1'; expected one of 'accuracy', 'mse', 'mae'"):
-        metrics.get("f1")
+    with pytest.raises(ValueError, match="metric is 'f2'; expected one of 'accuracy', 'precision', 'recall', 'f1'"):
+        metrics.get("f2")
     with pytest.raises(TypeError, match="metric is 1"):
         metrics.get(1)

@@ -163,10 +163,10 @@ static void block(const nn_loss_args *l, int64_t r, int64_t rows, vec scale, vec
     if (l->labels)
         for (int64_t i = 0; i < W; i++) labels[i] = (real)l->labels[source_of(l, r + (i < rows ? i : rows - 1))];
     if (l->weights) {
-        const double columns = is_over_rows(l->loss) ? 1 : (double)n;
+        const double share = l->scale * (is_over_rows(l->loss) ? 1 : 1 / (double)n);
         real scales[W];
         for (int64_t i = 0; i < W; i++)
-            scales[i] = (real)(l->weights[source_of(l, r + (i < rows ? i : rows - 1))] * l->scale / columns);
+            scales[i] = (real)(l->weights[source_of(l, r + (i < rows ? i : rows - 1))] * share);
         scale = load(scales);
     }
     const real *classes = l->labels && l->smoothing == 0 ? labels : NULL;

@@ -212,8 +212,8 @@ class Poisson(_Elementwise):
 
     It is the negative logarithm of the likelihood of a count `target` whose rate is `pred`, but for a term of the
     target alone. The logarithm's argument, and the denominator of the gradient 1 - target / pred, are floored at the
-    smallest normal number: meant for outputs above 0, as those of the activation exponential, with which it is computed from the
-    logits z, exp(z) - target z.
+    smallest normal number: meant for outputs above 0, as those of the activation exponential, with which it is computed
+    from the logits z, exp(z) - target z.
 
     Examples
     --------
