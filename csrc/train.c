@@ -20,6 +20,8 @@
 #include "cost.h"
 #include "prefetch.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
 enum {
     BLOCK = 168,           /* rows that go through the layers together */
     MOST_PANEL_BYTES = 128 /* of a row of a panel */
@@ -73,14 +75,16 @@ static int first_bad_layer(const nn_plan *p, const nn_workspace *w, int64_t r) {
     return -1;
 }
 
-/* 1 / (number of rows), or 1 / (sum of their weights) and 0 where none counts; every thread does this sum, alike */
-static double batch_scale(const nn_job *job, const uint32_t *order, int64_t first, int64_t rows) {
-    if (!job->weights) return 1.0 / (double)rows;
+/* 1 / (number of rows), or 1 / (sum of their weights) and 0 where none counts; every thread does this sum, alike. */
+static double weighted_scale(const nn_job *job, const uint32_t *order, int64_t first, int64_t rows) {
     const double *w = job->weights;
     double s[8] = {0};
     for (int64_t i = 0; i < rows; i++) s[i % 8] += w[order ? (int64_t)order[first + i] : first + i];
     const double total = sum(s, 8);
     return total > 0 ? 1 / total : 0;
+}
+INLINE double batch_scale(const nn_job *job, const uint32_t *order, int64_t first, int64_t rows) {
+    return job->weights ? weighted_scale(job, order, first, rows) : 1.0 / (double)rows;
 }
 
 /* A row that does not count adds nothing, even where its loss is infinite. */
@@ -92,7 +96,7 @@ static void weigh(const nn_job *job, const batch *b, int64_t first, int64_t r0, 
 }
 
 /* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order: up to the outputs */
-static void rows_forward(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+INLINE void rows_forward(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
                          failure *f) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
@@ -132,7 +136,7 @@ static void rows_forward(const run *c, nn_workspace *w, const batch *b, int64_t 
 }
 
 /* And from the outputs on */
-static void rows_backward(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+INLINE void rows_backward(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
                           failure *f) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
@@ -196,13 +200,19 @@ static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t 
     if (!bad_data(f)) rows_backward(c, w, b, offset, r0, r1, f);
 }
 
-typedef void (*pass)(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1, failure *f);
+enum part { WHOLE, FORWARD, BACKWARD };
 
 /* In blocks whose activations stay in cache from layer to layer, forward and back */
-static void rows_in_blocks(pass through, const run *c, const batch *b, int64_t r0, int64_t r1, failure *f) {
+static void rows_in_blocks(const run *c, const batch *b, enum part part, int64_t r0, int64_t r1, failure *f) {
+    nn_workspace *w = &c->p->training[0];
     for (int64_t blocks = nn_ceil_div(r1 - r0, BLOCK); blocks && !bad_data(f); blocks--) {
         const int64_t end = r0 + nn_ceil_div(r1 - r0, blocks);
-        through(c, &c->p->training[0], b, 0, r0, end, f);
+        if (part == WHOLE)
+            rows_through(c, w, b, 0, r0, end, f);
+        else if (part == FORWARD)
+            rows_forward(c, w, b, 0, r0, end, f);
+        else
+            rows_backward(c, w, b, 0, r0, end, f);
         r0 = end;
     }
 }
@@ -374,12 +384,12 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
             chunk_gradient(c, &p->training[thread], b, k, mine);
     } else {
         const int64_t r0 = b->rows * thread / n_threads, r1 = b->rows * (thread + 1) / n_threads;
-        rows_in_blocks(c->job->given ? rows_forward : rows_through, c, b, r0, r1, mine);
+        rows_in_blocks(c, b, c->job->given ? FORWARD : WHOLE, r0, r1, mine);
         if (c->job->given) {
             nn_barrier_patient(team);
             if (thread == 0) ask_for_loss(c, b, n_threads, mine);
             nn_barrier_patient(team);
-            if (worst(c, n_threads).status == NN_OK) rows_in_blocks(rows_backward, c, b, r0, r1, mine);
+            if (worst(c, n_threads).status == NN_OK) rows_in_blocks(c, b, BACKWARD, r0, r1, mine);
         }
     }
     nn_barrier(team);

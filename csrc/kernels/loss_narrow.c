@@ -157,7 +157,6 @@ static void block(const nn_loss_args *l, int64_t r, int64_t rows, vec scale, vec
     const int64_t n = l->n;
     const int softmax = l->activation == NN_SOFTMAX, sigmoid = l->activation == NN_SIGMOID && l->loss == NN_BCE;
     const int poisson = l->activation == NN_EXPONENTIAL_HEAD && l->loss == NN_POISSON;
-    const vec parameter = broadcast(parameter_of(l));
     vec z[NR], d[NR], loss;
     real labels[W];
     if (l->labels)
@@ -183,10 +182,11 @@ static void block(const nn_loss_args *l, int64_t r, int64_t rows, vec scale, vec
     } else if (sigmoid && l->parameter == 1) {
         loss = bce_columns(n, z, d, scale, mean);
     } else if (sigmoid) {
-        loss = weighted_bce_columns(n, z, d, scale, mean, parameter);
+        loss = weighted_bce_columns(n, z, d, scale, mean, broadcast(parameter_of(l)));
     } else if (poisson) {
         loss = poisson_columns(n, z, d, scale, mean);
     } else {
+        const vec parameter = broadcast(parameter_of(l));
         if (softmax && l->loss != NN_GIVEN) softmax_columns(n, z, largest(n, z));
         switch (l->loss) {
         case NN_MSE: loss = outputs_columns(NN_MSE, n, z, d, scale, mean, parameter); break;

@@ -41,7 +41,8 @@ class OwnLoss(Loss):
     network is as after any error. A value or a gradient that is not finite is a divergence. It must not use the network
     that is being trained: the native backend raises RuntimeError then.
 
-    The core waits for Python in each step, which costs some 10 to 20 microseconds and what the function itself takes.
+    The core waits for Python in each step: some 10 microseconds, and what the function itself takes; of steps of 0.3 or
+    14 microseconds by the built-in mse, one of one's own made 11 and 31 (``python bench/own_loss.py``).
 
     Examples
     --------
