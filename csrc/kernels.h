@@ -70,18 +70,23 @@ typedef struct nn_transpose {
 } nn_transpose;
 
 typedef struct nn_loss_args {
-    int loss, activation; /* activation of the last layer. From the logits: softmax + cross_entropy, sigmoid + bce */
+    /* activation of the last layer. From the logits: softmax + cross_entropy, sigmoid + bce, exponential + poisson */
+    int loss, activation;
     double alpha;
-    void *outputs; /* panels: pre-activations for a softmax or sigmoid head, else outputs; left as outputs */
-    void *delta;   /* panels: on entry the targets (unless labels), on exit the gradient */
+    void *outputs; /* panels: pre-activations for a softmax head or from the logits, else outputs; left as outputs */
+    void *delta; /* panels: on entry the targets (unless labels), on exit the gradient. NN_GIVEN: on entry the gradient
+                      by the outputs, zero past the last column; softmax is done then; no loss, scale or weights */
     int64_t panel_rows, n;
     const int32_t *labels; /* class of each source row, or NULL */
-    const uint32_t *order; /* source row of each row, as in nn_gather; only for the labels */
+    const uint32_t *order; /* source row of each row, as in nn_gather; only for labels and weights */
     int64_t first;
-    double scale;     /* 1 / (number of rows in the batch) */
-    double *row_loss; /* one for each row */
+    double scale;     /* 1 / (number of rows in the batch), or 1 / (sum of their weights) */
+    double *row_loss; /* one for each row, without its weight */
     int width;
-    const void *slopes; /* panels of f'(z), if nn_keeps_slopes(activation) */
+    const double *weights; /* of each source row, a factor of its gradient; or NULL */
+    double parameter;      /* huber's delta, quantile's q, bce's weight of the positive */
+    double smoothing;      /* of the targets of bce and cross_entropy; 0: none */
+    const void *slopes;    /* panels of f'(z), if nn_keeps_slopes(activation) */
 } nn_loss_args;
 
 typedef struct nn_update {

@@ -34,9 +34,20 @@ typedef enum {
     NN_MISH,
     NN_HARD_SILU
 } nn_activation;
-typedef enum { NN_MSE, NN_BCE, NN_CROSS_ENTROPY } nn_loss;
+typedef enum {
+    NN_MSE,
+    NN_BCE,
+    NN_CROSS_ENTROPY,
+    NN_MAE,
+    NN_HUBER,
+    NN_HINGE, /* targets -1 and 1 */
+    NN_POISSON,
+    NN_QUANTILE,
+    NN_COSINE,
+    NN_GIVEN /* the caller computes it, between forward and backward: nn_job.given */
+} nn_loss;
 typedef enum { NN_SGD, NN_MOMENTUM, NN_ADAM, NN_ADAMW, NN_NADAM, NN_RMSPROP, NN_ADAGRAD, NN_LION } nn_optimizer;
-typedef enum { NN_OK, NN_BAD_X, NN_BAD_Y, NN_DIVERGED, NN_NO_MEMORY, NN_BAD_SIZE } nn_status;
+typedef enum { NN_OK, NN_BAD_X, NN_BAD_Y, NN_DIVERGED, NN_NO_MEMORY, NN_BAD_SIZE, NN_STOPPED } nn_status;
 
 /* ---- dispatch.c: which ISA. nn_select is called once, when the module loads. */
 int nn_select(const char *forced, const char **message); /* forced: NULL or a name. 0, or -1 and why */
@@ -65,8 +76,11 @@ void nn_force_threads(int n);
 int nn_thread_log(int i); /* tests: i-th size of team seen since then; 0 at the end */
 const char *nn_openmp(void);
 int nn_choose_threads(double flops, int limit); /* how many threads so much work is worth; limit 0: no bound */
-int nn_usable_threads(int limit);               /* the most that may run: by setting, limit (0: none) and cores */
-int nn_contended(void);                         /* whether a team was given up a moment ago */
+/* Inside a task, around what is not the core's: subnormal numbers count there as elsewhere. */
+unsigned nn_keep_subnormals(void); /* returns the mode to go back to */
+void nn_restore_mode(unsigned mode);
+int nn_usable_threads(int limit); /* the most that may run: by setting, limit (0: none) and cores */
+int nn_contended(void);           /* whether a team was given up a moment ago */
 
 /* ---- peak.c: multiply-adds on registers alone, in flops a second over all threads */
 double nn_peak(nn_dtype dtype, int threads, double seconds);
@@ -115,12 +129,24 @@ void nn_plan_refresh(nn_plan *plan); /* after the parameters were written: renew
 int nn_plan_finite(const nn_plan *plan, const void *buffer); /* a parameter-shaped buffer */
 
 /* ---- train.c */
+/* A loss of the caller's. After the forward pass of a batch, thread 0 calls it with job->given_outputs filled, the
+ * batch's outputs (rows x n_out, row-major); it fills job->given_gradient, alike, with the gradient of the batch's loss
+ * with respect to them, finite, and gives the sum of the rows' losses (times their weights). Row i is row
+ * order[first + i] of the job, or first + i. NN_OK, or NN_DIVERGED or NN_STOPPED, which ends the call before that step. */
+typedef nn_status (*nn_given)(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum);
 typedef struct nn_job {
     const void *x;         /* n x n_in reals, row-major */
     const void *y;         /* n x n_out reals, or NULL */
     const int32_t *labels; /* n classes, or NULL */
     int64_t n, batch;
-    int loss; /* nn_loss */
+    /* n numbers of at least 0 and at most 1, or NULL. A batch's loss is sum(w loss) / sum(w), or 0 where no row counts */
+    const double *weights;
+    int loss;              /* nn_loss */
+    double loss_parameter; /* huber's delta, quantile's q, bce's weight of the positive (1: none) */
+    double smoothing;      /* bce, cross_entropy: (1 - smoothing) y + smoothing / (2 or the number of classes) */
+    nn_given given;        /* for NN_GIVEN, else NULL; then y and labels are NULL */
+    void *context;
+    void *given_outputs, *given_gradient; /* batch x n_out */
     int shuffle;
     uint64_t seed, first_epoch;
     int optimizer, nesterov;                       /* nn_optimizer */
@@ -129,9 +155,10 @@ typedef struct nn_job {
     double clip_value, clip_norm;      /* bounds of each number and of the length of the whole gradient; 0: none */
     const double *rates;               /* learning rate of each step of the call; n_rates = 1: the same for all */
     int64_t n_rates;
-    void *slots[2];    /* parameter-shaped buffers; NULL where the optimizer has no such slot */
-    int64_t updates;   /* updates done before the call; nn_run adds those that it does */
-    double loss_sum;   /* of the rows of this epoch so far, each before its batch's update; begins anew with an epoch */
+    void *slots[2];  /* parameter-shaped buffers; NULL where the optimizer has no such slot */
+    int64_t updates; /* updates done before the call; nn_run adds those that it does */
+    double
+        loss_sum; /* of the rows of this epoch so far, times their weights, each before its batch's update; begins anew with an epoch */
     void *predictions; /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
     int max_threads;   /* upper bound; 0: none */
     int exact_threads; /* exactly so many, for measuring; 0: the faster */
@@ -151,7 +178,8 @@ typedef struct nn_job {
 nn_status nn_job_prepare(nn_job *job, double *bytes_needed);
 void nn_job_release(nn_job *job);
 nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed);
-/* The mean loss of the job's n rows and its gradient, into a parameter-shaped buffer. */
+/* The mean loss of the job's n rows and its gradient, into a parameter-shaped buffer. A loss that is not finite is no
+ * failure, except one that is given. */
 nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed);
 
 /* ---- profile.c: ns that one layer's parts take now, by one thread, in a step of `rows` rows; weights stay as they are */

@@ -245,31 +245,52 @@ static void reference_softmax(void *panels, int64_t panel_rows, int64_t n, int64
 
 static wide floored(wide x) { return x < SMALLEST ? SMALLEST : x; }
 
-/* Loss of one output a with target y, and its derivative with respect to a; bce and mse without their 1 / n */
-static wide loss_of(int loss, wide a, wide y) {
+static int sign(wide x) { return (x > 0) - (x < 0); }
+
+/* Loss of one output a with target y, and its derivative with respect to a; without the 1 / n of those that are means
+ * over the columns. x: huber's delta, quantile's q, bce's weight of the positive */
+static wide loss_of(int loss, wide x, wide a, wide y) {
+    const wide e = a - y;
     switch (loss) {
-    case NN_MSE: return (a - y) * (a - y);
-    case NN_BCE: return -(y * LIBM(log)(floored(a)) + (1 - y) * LIBM(log)(floored(1 - a)));
+    case NN_MSE: return e * e;
+    case NN_MAE: return LIBM(fabs)(e);
+    case NN_HUBER: return LIBM(fabs)(e) > x ? x * (LIBM(fabs)(e) - x / 2) : e * e / 2;
+    case NN_HINGE: return 1 - y * a < 0 ? 0 : 1 - y * a;
+    case NN_POISSON: return a - y * LIBM(log)(floored(a));
+    case NN_QUANTILE: return e > 0 ? (1 - x) * e : -x * e;
+    case NN_BCE: return -(x * y * LIBM(log)(floored(a)) + (1 - y) * LIBM(log)(floored(1 - a)));
     default: return -(y * LIBM(log)(floored(a)));
     }
 }
-static wide slope_of(int loss, wide a, wide y) {
+static wide slope_of(int loss, wide x, wide a, wide y) {
+    const wide e = a - y;
     switch (loss) {
-    case NN_MSE: return 2 * (a - y);
-    case NN_BCE: return (1 - y) / floored(1 - a) - y / floored(a);
+    case NN_MSE: return 2 * e;
+    case NN_MAE: return sign(e);
+    case NN_HUBER: return LIBM(fabs)(e) > x ? x * sign(e) : e;
+    case NN_HINGE: return 1 - y * a > 0 ? -y : 0;
+    case NN_POISSON: return 1 - y / floored(a);
+    case NN_QUANTILE: return e > 0 ? 1 - x : e < 0 ? -x : 0;
+    case NN_BCE: return (1 - y) / floored(1 - a) - x * y / floored(a);
     default: return -y / floored(a);
     }
 }
 
 static void loss_row(const nn_loss_args *l, int64_t r, int32_t label) {
     const int64_t n = l->n;
-    const wide scale = l->loss == NN_CROSS_ENTROPY ? (wide)l->scale : (wide)l->scale / (wide)n;
+    const int over_rows = l->loss == NN_CROSS_ENTROPY || l->loss == NN_COSINE || l->loss == NN_GIVEN;
+    const wide weight = l->weights ? (wide)l->weights[source_row(l->order, l->first, r)] : 1, x = (wide)l->parameter;
+    const wide scale = l->loss == NN_GIVEN ? 1 : weight * (wide)l->scale / (over_rows ? 1 : (wide)n);
     real *outputs = l->outputs, *delta = l->delta;
 #define OUTPUT(j) outputs[in_panels(r, j, l->panel_rows, l->width)]
 #define DELTA(j) delta[in_panels(r, j, l->panel_rows, l->width)]
 #define KEPT(j) (l->slopes ? (const real *)l->slopes : outputs)[in_panels(r, j, l->panel_rows, l->width)]
     if (l->labels) /* one-hot */
         for (int64_t j = 0; j < n; j++) DELTA(j) = j == label;
+    if (l->smoothing != 0)
+        for (int64_t j = 0; j < n; j++)
+            DELTA(j) = (real)((1 - (wide)l->smoothing) * DELTA(j) +
+                              (wide)l->smoothing / (l->loss == NN_CROSS_ENTROPY ? (wide)n : 2));
     wide total = 0;
     if (l->loss == NN_CROSS_ENTROPY && l->activation == NN_SOFTMAX) { /* from the logits */
         wide mass = 0, largest = -INFINITY, log_sum;
@@ -284,26 +305,49 @@ static void loss_row(const nn_loss_args *l, int64_t r, int32_t label) {
     } else if (l->loss == NN_BCE && l->activation == NN_SIGMOID) { /* from the logits */
         for (int64_t j = 0; j < n; j++) {
             const wide z = OUTPUT(j), y = DELTA(j), p = sigmoid(z);
-            total += (z < 0 ? -z * y : z * (1 - y)) + LIBM(log1p)(LIBM(exp)(-LIBM(fabs)(z)));
+            const wide tail = LIBM(log1p)(LIBM(exp)(-LIBM(fabs)(z)));
+            total += x * y * ((z < 0 ? -z : 0) + tail) + (1 - y) * ((z < 0 ? 0 : z) + tail);
             OUTPUT(j) = (real)p;
-            DELTA(j) = (real)((p - y) * scale);
+            DELTA(j) = (real)(((1 - y) * p - x * y * (1 - p)) * scale);
+        }
+        total /= (wide)n;
+    } else if (l->loss == NN_POISSON && l->activation == NN_EXPONENTIAL) { /* from the logits */
+        for (int64_t j = 0; j < n; j++) {
+            const wide z = OUTPUT(j), y = DELTA(j), a = LIBM(exp)(z);
+            total += isinf((real)a) ? INFINITY : a - y * z;
+            OUTPUT(j) = (real)a;
+            DELTA(j) = (real)((a - y) * scale);
         }
         total /= (wide)n;
     } else { /* from the outputs, by the chain rule */
-        wide largest, dot = 0;
-        if (l->activation == NN_SOFTMAX) softmax_row(outputs, r, n, l->panel_rows, l->width, &largest);
+        wide largest, dot = 0, aa = 0, yy = 0, ay = 0;
+        if (l->activation == NN_SOFTMAX && l->loss != NN_GIVEN)
+            softmax_row(outputs, r, n, l->panel_rows, l->width, &largest);
         for (int64_t j = 0; j < n; j++) {
-            total += loss_of(l->loss, OUTPUT(j), DELTA(j));
-            dot += slope_of(l->loss, OUTPUT(j), DELTA(j)) * OUTPUT(j);
+            aa += (wide)OUTPUT(j) * OUTPUT(j);
+            yy += (wide)DELTA(j) * DELTA(j);
+            ay += (wide)OUTPUT(j) * DELTA(j);
+        }
+        const int zero = aa == 0 || yy == 0;
+        const wide norms = LIBM(sqrt)(aa) * LIBM(sqrt)(yy), cosine = zero ? 0 * (aa + yy) : ay / norms;
+#define SLOPE(j)                                                                      \
+    (l->loss == NN_GIVEN    ? (wide)DELTA(j)                                          \
+     : l->loss == NN_COSINE ? (zero ? 0 : cosine * OUTPUT(j) / aa - DELTA(j) / norms) \
+                            : slope_of(l->loss, x, OUTPUT(j), DELTA(j)))
+        if (l->loss == NN_COSINE) total = cosine > 1 ? 0 : 1 - cosine;
+        for (int64_t j = 0; j < n; j++) {
+            if (l->loss != NN_GIVEN && l->loss != NN_COSINE) total += loss_of(l->loss, x, OUTPUT(j), DELTA(j));
+            dot += SLOPE(j) * OUTPUT(j);
         }
         for (int64_t j = 0; j < n; j++) {
-            const wide slope = slope_of(l->loss, OUTPUT(j), DELTA(j));
+            const wide slope = SLOPE(j);
             const wide through = l->activation == NN_SOFTMAX
                                      ? OUTPUT(j) * (slope - dot)
                                      : times_derivative(l->activation, l->alpha, KEPT(j), slope);
             DELTA(j) = (real)(through * scale);
         }
-        if (l->loss != NN_CROSS_ENTROPY) total /= (wide)n;
+#undef SLOPE
+        if (!over_rows) total /= (wide)n;
     }
     l->row_loss[r] = (double)(real)total;
 #undef OUTPUT

@@ -23,6 +23,11 @@ static unsigned flush_subnormals(void) {
     _mm_setcsr(mode | 0x8040u); /* FTZ and DAZ */
     return mode;
 }
+static unsigned keep_subnormals(void) {
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode & ~0x8040u);
+    return mode;
+}
 static void restore_mode(unsigned mode) { _mm_setcsr(mode); }
 static void pause_briefly(void) { _mm_pause(); }
 #else
@@ -30,6 +35,12 @@ static unsigned flush_subnormals(void) {
     uint64_t mode;
     __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
     __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1u << 24)));
+    return (unsigned)mode;
+}
+static unsigned keep_subnormals(void) {
+    uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode & ~((uint64_t)1 << 24)));
     return (unsigned)mode;
 }
 static void restore_mode(unsigned mode) { __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode)); }
@@ -101,6 +112,9 @@ void nn_watch_team(nn_team *team, double flops) {
 int nn_is_short(double flops) { return flops <= FLOPS_SHORT; }
 int nn_team_given_up(const nn_team *team) { return team->given_up; }
 void nn_go_on_alone(nn_team *team) { team->n = 1; }
+
+unsigned nn_keep_subnormals(void) { return keep_subnormals(); }
+void nn_restore_mode(unsigned mode) { restore_mode(mode); }
 
 static void run_one(nn_team *team, nn_task task, void *context, int thread, int n_threads) {
     const unsigned mode = flush_subnormals();

@@ -13,6 +13,7 @@
  *                             chunks, then as above.
  * Between the phases all threads see whether any met bad data or a loss that is not finite: then nobody updates, and
  * the weights are those of the step before.
+ * A loss of the caller's needs the outputs of the whole batch: phase 1 is then cut in two, and thread 0 calls it between.
  */
 #include <math.h>
 #include <string.h>
@@ -20,6 +21,8 @@
 #include "cost.h"
 #include "layers.h"
 #include "prefetch.h"
+
+#define INLINE static inline __attribute__((always_inline))
 
 enum {
     BLOCK = 168,           /* rows that go through the layers together */
@@ -50,7 +53,7 @@ typedef struct run {
 typedef struct batch {
     int64_t first, rows; /* order[first .. first + rows) */
     const uint32_t *order;
-    double scale;    /* 1 / rows */
+    double scale;    /* 1 / rows, or 1 / (sum of their weights) */
     uint64_t stream; /* the epoch: of what is dropped */
     double factor;   /* the gradient is multiplied by this before the update */
 } batch;
@@ -87,9 +90,30 @@ static nn_pass pass_of(const run *c, const batch *b, int64_t offset, int thread)
                      .statistics = p->n_statistics ? p->statistics + thread * p->n_statistics * p->size : NULL};
 }
 
+/* 1 / (number of rows), or 1 / (sum of their weights) and 0 where none counts; every thread does this sum, alike. */
+static double weighted_scale(const nn_job *job, const uint32_t *order, int64_t first, int64_t rows) {
+    const double *w = job->weights;
+    double s[8] = {0};
+    for (int64_t i = 0; i < rows; i++) s[i % 8] += w[order ? (int64_t)order[first + i] : first + i];
+    const double total = sum(s, 8);
+    return total > 0 ? 1 / total : 0;
+}
+INLINE double batch_scale(const nn_job *job, const uint32_t *order, int64_t first, int64_t rows) {
+    return job->weights ? weighted_scale(job, order, first, rows) : 1.0 / (double)rows;
+}
+
+/* A row that does not count adds nothing, even where its loss is infinite. */
+static void weigh(const nn_job *job, const batch *b, int64_t first, int64_t r0, int64_t r1, double *row_loss) {
+    for (int64_t r = r0; r < r1; r++) {
+        const double weight = job->weights[b->order ? (int64_t)b->order[first + r] : first + r];
+        row_loss[r] = weight > 0 ? weight * row_loss[r] : 0;
+    }
+}
+
 static int is_from_logits(const run *c) {
     const int head = c->p->layers[c->p->n_layers - 1].activation;
-    return head == NN_SOFTMAX || (head == NN_SIGMOID && c->job->loss == NN_BCE);
+    return head == NN_SOFTMAX || (head == NN_SIGMOID && c->job->loss == NN_BCE) ||
+           (head == NN_EXPONENTIAL && c->job->loss == NN_POISSON);
 }
 
 /* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order: gathered, ... */
@@ -120,6 +144,16 @@ static void forward_rows(const run *c, const nn_workspace *w, const nn_pass *pas
         nn_layer_forward(c->p, l, w, pass, l == last && logits ? NN_IDENTITY : c->p->layers[l].activation, r0, r1);
 }
 
+/* ... handed to the caller, where the loss is the caller's, ... */
+static void hand_out(const run *c, const nn_workspace *w, int64_t offset, int64_t r0, int64_t r1) {
+    const nn_plan *p = c->p;
+    const int last = p->n_layers - 1, width = (int)p->vector;
+    const int64_t n = p->layers[last].n_out;
+    if (p->layers[last].activation == NN_SOFTMAX) p->kernels->softmax(w->act[last + 1], w->rows, n, r0, r1, width);
+    const nn_scatter s = {w->act[last + 1], w->rows, n, c->job->given_outputs, n, NULL, offset, width};
+    p->kernels->scatter(&s, r0, r1);
+}
+
 /* ... their losses and predictions, ... */
 static void loss_of_rows(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
                          failure *f) {
@@ -129,6 +163,11 @@ static void loss_of_rows(const run *c, nn_workspace *w, const batch *b, int64_t 
     const int last = p->n_layers - 1, width = (int)p->vector;
     const nn_geometry *layers = p->layers;
     const int64_t first = b->first + offset;
+    if (job->given) {
+        const int64_t n = layers[last].n_out;
+        const nn_gather g = {job->given_gradient, n, n, NULL, offset, w->delta[last + 1], w->rows, width};
+        k->gather(&g, r0, r1);
+    }
     const nn_loss_args loss = {job->loss,
                                layers[last].activation,
                                layers[last].alpha,
@@ -142,11 +181,15 @@ static void loss_of_rows(const run *c, nn_workspace *w, const batch *b, int64_t 
                                b->scale,
                                w->row_loss,
                                width,
+                               job->weights,
+                               job->loss_parameter,
+                               job->smoothing,
                                w->slope[last + 1]};
     k->loss(&loss, r0, r1);
     if (!isfinite(sum(w->row_loss + r0, r1 - r0)))
         for (int64_t r = r0; r < r1 && f->status == NN_OK; r++)
             if (!isfinite(w->row_loss[r])) *f = (failure){NN_DIVERGED, offset + r, first_bad_layer(p, w, r)};
+    if (job->weights && !job->given) weigh(job, b, first, r0, r1, w->row_loss);
     if (job->predictions) {
         const nn_scatter s = {w->act[last + 1],
                               w->rows,
@@ -166,72 +209,94 @@ static void backward_rows(const run *c, const nn_workspace *w, const nn_pass *pa
     for (int l = from; l >= to && l > c->p->first; l--) nn_layer_backward(c->p, l, w, pass, r0, r1);
 }
 
-static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
-                         failure *f) {
+enum part { WHOLE, FORWARD, BACKWARD }; /* cut in two where the caller computes the loss in between */
+
+static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, enum part part, int64_t r0,
+                         int64_t r1, failure *f) {
     const int n = c->p->n_layers;
     const nn_pass pass = pass_of(c, b, offset, 0);
-    gather_rows(c, w, b, offset, r0, r1, f);
-    if (bad_data(f)) return;
-    forward_rows(c, w, &pass, 0, n, r0, r1);
+    if (part != BACKWARD) {
+        gather_rows(c, w, b, offset, r0, r1, f);
+        if (bad_data(f)) return;
+        forward_rows(c, w, &pass, 0, n, r0, r1);
+        if (part == FORWARD) {
+            hand_out(c, w, offset, r0, r1);
+            return;
+        }
+    }
     loss_of_rows(c, w, b, offset, r0, r1, f);
     backward_rows(c, w, &pass, n - 1, 0, r0, r1);
 }
 
+/* In blocks whose activations stay in cache from layer to layer, forward and back */
+static void rows_in_blocks(const run *c, const batch *b, enum part part, int64_t r0, int64_t r1, failure *f) {
+    for (int64_t blocks = nn_ceil_div(r1 - r0, BLOCK); blocks && !bad_data(f); blocks--) {
+        const int64_t end = r0 + nn_ceil_div(r1 - r0, blocks);
+        rows_through(c, &c->p->training[0], b, 0, part, r0, end, f);
+        r0 = end;
+    }
+}
+
+/* The caller computes its loss, between FORWARD and BACKWARD; returns whether the step goes on */
+static int given_loss(const run *c, const batch *b, nn_team *team, int thread, int n_threads, failure *mine);
+
+/* Rows of chunks [k, k + CHUNKS) of statistics */
+typedef struct block {
+    int64_t k0, k1, r0, r1;
+} block;
+static block block_at(const batch *b, int64_t k, int64_t end) {
+    enum { CHUNKS = 4 };
+    const int64_t k1 = k + CHUNKS < end ? k + CHUNKS : end, r1 = k1 * STATISTICS_ROWS;
+    return (block){k, k1, k * STATISTICS_ROWS, r1 < b->rows ? r1 : b->rows};
+}
+
 /* With batch normalisations: their statistics need all rows, so that the threads meet at each, there and back. In between
  * blocks of rows go through the layers, and give their share of the next statistics while they are in cache. */
-static void rows_by_segments(const run *c, nn_workspace *w, const batch *b, nn_team *team, int thread, int n_threads,
-                             failure *f) {
-    enum { CHUNKS = 4 }; /* of statistics in a block */
+static void rows_by_segments(const run *c, const batch *b, nn_team *team, int thread, int n_threads, failure *f) {
     const nn_plan *p = c->p;
+    nn_workspace *w = &c->p->training[0];
     const nn_pass pass = pass_of(c, b, 0, thread);
     const int64_t chunks = nn_ceil_div(b->rows, STATISTICS_ROWS);
     const int64_t first = chunks * thread / n_threads, end = chunks * (thread + 1) / n_threads;
+    block k;
     for (int from = -1, to; from < p->n_layers; from = to) { /* -1: the inputs */
         if (from >= 0) {
             nn_barrier(team);
             nn_join_statistics(p, from, w, &pass, 0);
         }
         for (to = from + 1; to < p->n_layers && p->layers[to].kind != NN_BATCH_NORM;) to++;
-        for (int64_t k = first; k < end && !bad_data(f); k += CHUNKS) {
-            const int64_t k1 = k + CHUNKS < end ? k + CHUNKS : end, r0 = k * STATISTICS_ROWS,
-                          r1 = k1 * STATISTICS_ROWS < b->rows ? k1 * STATISTICS_ROWS : b->rows;
-            if (from < 0) gather_rows(c, w, b, 0, r0, r1, f);
+        for (int64_t at = first; at < end && !bad_data(f); at = k.k1) {
+            k = block_at(b, at, end);
+            if (from < 0) gather_rows(c, w, b, 0, k.r0, k.r1, f);
             if (bad_data(f)) break;
-            forward_rows(c, w, &pass, from < 0 ? 0 : from, to, r0, r1);
+            forward_rows(c, w, &pass, from < 0 ? 0 : from, to, k.r0, k.r1);
             if (to < p->n_layers)
-                nn_statistics_of_chunks(p, to, w, &pass, 0, k, k1);
-            else
-                loss_of_rows(c, w, b, 0, r0, r1, f);
+                nn_statistics_of_chunks(p, to, w, &pass, 0, k.k0, k.k1);
+            else if (c->job->given)
+                hand_out(c, w, 0, k.r0, k.r1);
         }
     }
-    for (int from = p->n_layers, to; from >= 0; from = to) { /* n_layers: the loss */
+    int ends = bad_data(f);
+    if (c->job->given && !given_loss(c, b, team, thread, n_threads, f)) ends = 1; /* but meets the others below */
+    for (int from = p->n_layers, to; from >= 0; from = to) {                      /* n_layers: the loss */
         if (from < p->n_layers) {
             nn_barrier(team);
             nn_join_statistics(p, from, w, &pass, 1);
         }
         for (to = from - 1; to >= 0 && p->layers[to].kind != NN_BATCH_NORM;) to--;
-        for (int64_t k = first; k < end && !bad_data(f); k += CHUNKS) {
-            const int64_t k1 = k + CHUNKS < end ? k + CHUNKS : end, r0 = k * STATISTICS_ROWS,
-                          r1 = k1 * STATISTICS_ROWS < b->rows ? k1 * STATISTICS_ROWS : b->rows;
-            backward_rows(c, w, &pass, from < p->n_layers ? from : from - 1, to + 1, r0, r1);
-            if (to >= 0) nn_statistics_of_chunks(p, to, w, &pass, 1, k, k1);
+        for (int64_t at = first; at < end && !ends; at = k.k1) {
+            k = block_at(b, at, end);
+            if (from == p->n_layers) loss_of_rows(c, w, b, 0, k.r0, k.r1, f);
+            backward_rows(c, w, &pass, from < p->n_layers ? from : from - 1, to + 1, k.r0, k.r1);
+            if (to >= 0) nn_statistics_of_chunks(p, to, w, &pass, 1, k.k0, k.k1);
         }
-    }
-}
-
-/* In blocks whose activations stay in cache from layer to layer, forward and back */
-static void rows_in_blocks(const run *c, nn_workspace *w, const batch *b, int64_t r0, int64_t r1, failure *f) {
-    for (int64_t blocks = nn_ceil_div(r1 - r0, BLOCK); blocks && !bad_data(f); blocks--) {
-        const int64_t end = r0 + nn_ceil_div(r1 - r0, blocks);
-        rows_through(c, w, b, 0, r0, end, f);
-        r0 = end;
     }
 }
 
 static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_t chunk, failure *f) {
     const nn_plan *p = c->p;
     const int64_t offset = chunk * CHUNK, rows = b->rows - offset < CHUNK ? b->rows - offset : CHUNK;
-    rows_through(c, w, b, offset, 0, rows, f);
+    rows_through(c, w, b, offset, WHOLE, 0, rows, f);
     if (bad_data(f)) return;
     c->p->chunk_losses[chunk] = sum(w->row_loss, rows);
     char *part = c->p->parts + chunk * p->n_parameters * p->size;
@@ -443,6 +508,28 @@ static failure worst(const run *c, int n_threads) {
     return f;
 }
 
+/* Has the caller compute its loss from the batch's outputs */
+static void ask_for_loss(const run *c, const batch *b, int n_threads, failure *mine) {
+    const nn_plan *p = c->p;
+    if (worst(c, n_threads).status != NN_OK) return;
+    double losses = 0;
+    const unsigned mode = nn_keep_subnormals();
+    const nn_status status = c->job->given(c->job->context, b->order, b->first, b->rows, &losses);
+    nn_restore_mode(mode);
+    c->job->loss_sum += losses;
+    if (status == NN_OK) return;
+    *mine = (failure){status, 0, -1};
+    for (int64_t r = 0; r < b->rows && mine->layer < 0; r++)
+        *mine = (failure){status, r, first_bad_layer(p, &p->training[0], r)};
+}
+
+static int given_loss(const run *c, const batch *b, nn_team *team, int thread, int n_threads, failure *mine) {
+    nn_barrier_patient(team);
+    if (thread == 0) ask_for_loss(c, b, n_threads, mine);
+    nn_barrier_patient(team);
+    return worst(c, n_threads).status == NN_OK;
+}
+
 /* Runs one batch; returns whether it went well, and if so has updated (or filled the gradient) */
 static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_team *team, int thread, int n_threads,
                          int *given_up) {
@@ -455,14 +542,17 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
         for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
             chunk_gradient(c, &p->training[thread], b, k, mine);
     } else if (p->n_segments > 1) {
-        rows_by_segments(c, &p->training[0], b, team, thread, n_threads, mine);
+        rows_by_segments(c, b, team, thread, n_threads, mine);
     } else {
-        rows_in_blocks(c, &p->training[0], b, b->rows * thread / n_threads, b->rows * (thread + 1) / n_threads, mine);
+        const int64_t r0 = b->rows * thread / n_threads, r1 = b->rows * (thread + 1) / n_threads;
+        rows_in_blocks(c, b, c->job->given ? FORWARD : WHOLE, r0, r1, mine);
+        if (c->job->given && given_loss(c, b, team, thread, n_threads, mine))
+            rows_in_blocks(c, b, BACKWARD, r0, r1, mine);
     }
     nn_barrier(team);
     *given_up = nn_team_given_up(team);
     const failure f = worst(c, n_threads);
-    const int goes_on = f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED);
+    const int goes_on = f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED && !c->job->given);
     if (goes_on && thread == 0)
         c->job->loss_sum +=
             c->chunked ? sum(p->chunk_losses, nn_ceil_div(b->rows, CHUNK)) : sum(p->training[0].row_loss, b->rows);
@@ -505,7 +595,8 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
             nn_barrier_patient(team);
         }
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
-        const batch b = {first, rows, shuffled ? job->order : NULL, 1.0 / (double)rows, stream, 1};
+        const uint32_t *order = shuffled ? job->order : NULL;
+        const batch b = {first, rows, order, batch_scale(job, order, first, rows), stream, 1};
         const nn_update u = update_of(job, step);
         if (within == 0 && thread == 0) job->loss_sum = 0;
         int given_up = 0;
@@ -529,7 +620,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
 
 static void gradient_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
-    const batch b = {0, c->job->n, NULL, 1.0 / (double)c->job->n, 0, 1};
+    const batch b = {0, c->job->n, NULL, batch_scale(c->job, NULL, 0, c->job->n), 0, 1};
     const nn_update none = {0};
     int given_up = 0;
     const failure f = one_batch(c, &b, &none, team, thread, n_threads, &given_up);
@@ -559,7 +650,7 @@ void nn_job_release(nn_job *job) {
 static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_needed) {
     nn_plan *p = c->p;
     const int64_t chunks = nn_ceil_div(rows, CHUNK);
-    c->chunked = nn_is_chunked(p, rows);
+    c->chunked = nn_is_chunked(p, rows) && !c->job->given; /* whose outputs are wanted all at once */
     const nn_geometry *lowest = &p->layers[p->first < 0 ? 0 : p->first];
     const double first = lowest->kind == NN_DENSE ? 2.0 * (double)lowest->n_in * (double)lowest->n_out : 0;
     c->flops = (double)rows * (3 * p->flops_forward - first);
@@ -596,9 +687,15 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);
     const int forced = nn_forced_threads() || job->exact_threads;
-    const int tuned = !forced && nn_tune(p, job->batch, job->optimizer, threads);
+    const int tuned = !forced && !job->given && nn_tune(p, job->batch, job->optimizer, threads);
+    if (job->given && !forced) { /* its time says nothing of the threads */
+        const int worth = nn_choose_threads(c.flops, job->max_threads);
+        if (worth < threads) threads = worth;
+    }
     while (status == NN_OK && job->steps_done < n_steps) {
-        const int team = tuned ? nn_tuner_pick(p->tuner, nn_is_short(c.flops) && nn_contended()) : forced ? threads : 1;
+        const int team = tuned                  ? nn_tuner_pick(p->tuner, nn_is_short(c.flops) && nn_contended())
+                         : forced || job->given ? threads
+                                                : 1;
         const int64_t left = n_steps - job->steps_done, steps = tuned ? nn_tuner_steps(p->tuner) : left;
         c.start = job->steps_done;
         c.stop = c.start + (steps < left ? steps : left);
@@ -624,8 +721,8 @@ nn_status nn_loss_and_gradient(nn_plan *p, nn_job *job, double *loss, void *grad
         const int worth = nn_choose_threads(c.flops, job->max_threads);
         job->threads = nn_parallel(worth < threads ? worth : threads, gradient_task, &c);
         status = worst(&c, job->threads).status;
-        if (status == NN_DIVERGED) status = NN_OK; /* the caller sees it in the loss */
-        *loss = job->loss_sum / (double)job->n;
+        if (status == NN_DIVERGED && !job->given) status = NN_OK; /* the caller sees it in the loss */
+        *loss = job->weights ? job->loss_sum * batch_scale(job, NULL, 0, job->n) : job->loss_sum / (double)job->n;
     }
     return status;
 }

@@ -24,7 +24,9 @@ ACTIVATIONS = (
     *("hard_sigmoid", "hard_tanh", "gelu", "gelu_tanh", "silu", "mish", "hard_silu"),
 )
 KEEPING = ACTIVATIONS[ACTIVATIONS.index("gelu") :]  # those whose slopes training keeps
-LOSSES = ("mse", "bce", "cross_entropy")
+LOSSES = ("mse", "bce", "cross_entropy", "mae", "huber", "hinge", "poisson", "quantile", "cosine", "given")
+# poisson starts from its logits
+EXPONENTIAL = ACTIVATIONS.index("exponential")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion")
 ELEMENTARY = ("exp", "log", "log1p")
 

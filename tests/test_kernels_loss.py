@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from kernel_layout import (
     ACTIVATIONS,
+    EXPONENTIAL,
     LOSSES,
     SENTINEL,
     _core,
@@ -34,9 +35,33 @@ HEADS = [  # every pair that the network may ask for
     ("bce", "identity"),
     ("cross_entropy", "sigmoid"),
     ("cross_entropy", "identity"),
+    ("mae", "identity"),
+    ("mae", "tanh"),
+    ("huber", "identity"),
+    ("huber", "softmax"),
+    ("hinge", "identity"),
+    ("hinge", "tanh"),
+    ("poisson", "identity"),
+    ("poisson", "exponential"),
+    ("poisson", "softmax"),
+    ("quantile", "identity"),
+    ("quantile", "leaky_relu"),
+    ("cosine", "identity"),
+    ("cosine", "sigmoid"),
+    ("cosine", "softmax"),
+    ("given", "identity"),
+    ("given", "tanh"),
 ]
-from_logits = {("cross_entropy", "softmax"), ("bce", "sigmoid"), ("mse", "softmax"), ("bce", "softmax")}
+PARAMETERS = {"huber": 0.7, "quantile": 0.3}
+numbers = {"mse", "mae", "huber", "hinge", "quantile", "cosine", "given"}  # losses of numbers of either sign
+from_logits = {("cross_entropy", "softmax"), ("bce", "sigmoid"), ("poisson", "exponential")}
+from_logits |= {head for head in HEADS if head[1] == "softmax"}
 heads = pytest.mark.parametrize(("loss", "activation"), HEADS, ids=["-".join(head) for head in HEADS])
+
+
+def beyond(head: tuple[str, str]) -> float:
+    """Return what the targets' panels hold past the last column; a given gradient has zeros there."""
+    return 0.0 if head[0] == "given" else 0.25
 
 
 class Result:
@@ -51,19 +76,21 @@ class Result:
         r0: int = 0,
         r1: int | None = None,
         pieces: int | None = None,
-        **labels: object,
+        **options: object,
     ) -> None:
         rows, n = outputs.shape
         r1 = rows if r1 is None else r1
-        loss, activation = LOSSES.index(head[0]), ACTIVATIONS.index(head[1])
-        self.panels = to_panels(outputs, table.width, RUBBISH), to_panels(targets, table.width, 0.25)
-        if "labels" in labels:  # then the gradient's panels hold no targets
+        loss = LOSSES.index(head[0])
+        activation = EXPONENTIAL if head[1] == "exponential" else ACTIVATIONS.index(head[1])
+        options.setdefault("parameter", PARAMETERS.get(head[0], 1.0))
+        self.panels = to_panels(outputs, table.width, RUBBISH), to_panels(targets, table.width, beyond(head))
+        if "labels" in options:  # then the gradient's panels hold no targets
             self.panels[1][:] = 0.25
         self.row_loss = np.full(rows, SENTINEL)
         step = pieces or max(r1 - r0, 1)
         for r in range(r0, r1, step):
             end = min(r + step, r1)
-            table.loss(*self.panels, self.row_loss, n, r, end, loss, activation, 1 / rows, 0.3, **labels)
+            table.loss(*self.panels, self.row_loss, n, r, end, loss, activation, 1 / rows, 0.3, **options)
         self.outputs, self.delta = (from_panels(panels, n) for panels in self.panels)
 
 
@@ -74,11 +101,13 @@ def operands(
     loss, activation = head
     z = 2 * rng.standard_normal((rows, n))
     targets = rng.uniform(0, 1, (rows, n))
-    if loss == "mse":
+    if loss == "hinge":
+        targets = rng.choice([-1.0, 1.0], (rows, n))
+    elif loss in numbers:
         targets = rng.standard_normal((rows, n))
     elif rng.integers(2):
         targets = np.round(targets)
-    if head not in from_logits and (loss != "mse" or activation == "sigmoid"):
+    if head not in from_logits and (loss not in numbers or activation == "sigmoid"):
         z = rng.uniform(0.05, 0.95, (rows, n))
     elif activation == "tanh":
         z = np.tanh(z)
@@ -94,8 +123,8 @@ def test_against_the_reference(isa: str, dtype: str, loss: str, activation: str,
     eps = float(np.finfo(dtype).eps)
     head = loss, activation
     for n in columns_around(kernels.width):
-        if n == 1 and head == ("bce", "softmax"):
-            continue  # a is 1, and 1 - a is rounding alone
+        if n == 1 and (head == ("bce", "softmax") or loss == "cosine"):
+            continue  # 1 - a is rounding alone, or the gradient is
         for r0, r1 in RANGES:
             outputs, targets = operands(head, dtype, ROWS, n, rng)
             got, want = (Result(table, head, outputs, targets, r0, r1) for table in (kernels, reference))
@@ -107,7 +136,7 @@ def test_against_the_reference(isa: str, dtype: str, loss: str, activation: str,
             np.testing.assert_allclose(got.delta[rows], want.delta[rows], rtol=rtol, atol=rtol * scale)
             others = np.delete(np.arange(ROWS), np.arange(r0, r1))
             assert (got.row_loss[others] == SENTINEL).all()
-            before = to_panels(outputs, kernels.width, RUBBISH), to_panels(targets, kernels.width, 0.25)
+            before = to_panels(outputs, kernels.width, RUBBISH), to_panels(targets, kernels.width, beyond(head))
             for panels, untouched in zip(got.panels, before, strict=True):
                 np.testing.assert_array_equal(
                     outside(panels, n, kernels.width, r0, r1), outside(untouched, n, kernels.width, r0, r1)
@@ -239,7 +268,7 @@ def test_a_nan_row_stays_alone(isa: str, dtype: str, loss: str, activation: str,
         clean = Result(kernels, (loss, activation), outputs, targets)
         outputs[9, n // 2] = np.nan
         got = Result(kernels, (loss, activation), outputs, targets)
-        assert np.isnan(got.row_loss[9])
+        assert np.isnan(got.row_loss[9]) or loss == "given"
         for a, b in ((got.row_loss, clean.row_loss), (got.delta, clean.delta), (got.outputs, clean.outputs)):
             a, b = a.copy(), b.copy()
             a[9] = b[9] = 0

@@ -7,10 +7,33 @@ import numpy as np
 import pytest
 
 from nncore import activations, losses
-from nncore.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from nncore.losses import (
+    BinaryCrossEntropy,
+    Cosine,
+    CrossEntropy,
+    Hinge,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+)
 
 mse, bce, cross_entropy = MeanSquaredError(), BinaryCrossEntropy(), CrossEntropy()
-ALL = [mse, bce, cross_entropy]
+NEW = [
+    MeanAbsoluteError(),
+    Huber(),
+    Huber(0.2),
+    Hinge(),
+    Poisson(),
+    Quantile(),
+    Quantile(0.9),
+    Cosine(),
+    BinaryCrossEntropy(pos_weight=3.0),
+    BinaryCrossEntropy(0.5, 0.2),
+    CrossEntropy(0.1),
+]
+ALL = [mse, bce, cross_entropy, *NEW]
 FLOATS = [np.float32, np.float64]
 
 
@@ -36,7 +59,9 @@ def example(loss, shape=(6, 4), seed=0):
     rng = np.random.default_rng(seed)
     pred = rng.uniform(0.05, 0.95, shape)
     target = rng.uniform(0.0, 1.0, shape)
-    if loss == cross_entropy:
+    if loss.name == "hinge":
+        target = np.where(target < 0.5, -1.0, 1.0)
+    if loss.name == "cross_entropy":
         pred /= pred.sum(axis=1, keepdims=True)
         target /= target.sum(axis=1, keepdims=True)
     return pred, target
@@ -290,7 +315,7 @@ def test_gradients_keep_the_dtype_and_arguments_are_left_alone(loss, dtype):
     before = pred.copy(), target.copy()
     results = [loss.gradient(pred, target)]
     loss(pred, target)
-    if loss != mse:
+    if loss.logits_of:
         results.append(loss.gradient_from_logits(pred, target))
         loss.from_logits_rows(pred, target)
     for result in results:
@@ -312,6 +337,13 @@ def test_get():
         assert losses.get(loss) is loss
         assert repr(loss) == f"{kind.__name__}()"
     assert mse != bce
+    for loss in NEW:
+        assert losses.get(loss) is loss
+        assert type(losses.get(loss.name)) is type(loss)
+        assert loss == eval(repr(loss))
+        assert hash(loss) == hash(eval(repr(loss)))
+    assert Huber(0.2) != Huber()
+    assert CrossEntropy(0.1) != cross_entropy
     with pytest.raises(ValueError, match="loss is 'l2'; expected one of 'mse', 'bce', 'cross_entropy'"):
         losses.get("l2")
     with pytest.raises(TypeError, match="loss is the class CrossEntropy; expected one of 'mse'"):
@@ -323,3 +355,121 @@ def test_get():
 )
 def test_default_for(activation, loss):
     assert losses.default_for(activation) == loss
+
+
+# ---------------------------------------------------------------- absolute, Huber, hinge, Poisson, quantile, cosine
+
+
+def test_worked_numbers_of_the_others():
+    assert MeanAbsoluteError()([1.0, 2.0, 3.0], [1.0, 4.0, 0.0]) == pytest.approx(5 / 3)
+    assert Huber(2.0)([0.0, 1.0, 5.0], [0.0, 0.0, 0.0]) == pytest.approx((0 + 0.5 + 2 * (5 - 1)) / 3)
+    assert Hinge()([0.5, 2.0, -0.5, 3.0], [1, 1, -1, -1]) == pytest.approx((0.5 + 0 + 0.5 + 4) / 4)
+    assert Poisson()([2.0, 0.5], [3.0, 0.0]) == pytest.approx((2 - 3 * math.log(2) + 0.5) / 2)
+    assert Quantile(0.9)([1.0, 3.0], [2.0, 2.0]) == pytest.approx((0.9 + 0.1) / 2)
+    assert Cosine()([[1.0, 1.0], [3.0, 0.0]], [[1.0, 0.0], [-2.0, 0.0]]) == pytest.approx((1 - 0.5**0.5 + 2) / 2)
+    p, y = [0.25, 0.75], [1, 0]
+    assert BinaryCrossEntropy(pos_weight=3)(p, y) == pytest.approx(-(3 * math.log(0.25) + math.log(0.25)) / 2)
+    assert BinaryCrossEntropy(label_smoothing=0.2)(p, y) == pytest.approx(bce(p, [0.9, 0.1]))
+    p = [[0.5, 0.3, 0.2]]
+    for target in ([0], [[1, 0, 0]]):
+        assert CrossEntropy(0.3)(p, target) == pytest.approx(cross_entropy(p, [[0.8, 0.1, 0.1]]))
+        np.testing.assert_allclose(
+            CrossEntropy(0.3).gradient_from_logits(p, target),
+            cross_entropy.gradient_from_logits(p, [[0.8, 0.1, 0.1]]),
+            rtol=1e-14,
+        )
+        assert CrossEntropy(0.3).from_logits_rows(p, target)[0] == pytest.approx(
+            cross_entropy.from_logits_rows(p, [[0.8, 0.1, 0.1]])[0]
+        )
+
+
+def test_half_the_absolute_error_is_the_quantile_loss_of_the_median():
+    pred, target = np.random.default_rng(8).standard_normal((2, 9, 3))
+    assert 2 * Quantile()(pred, target) == pytest.approx(MeanAbsoluteError()(pred, target))
+
+
+def test_kinks_have_a_gradient_of_zero():
+    for loss in (MeanAbsoluteError(), Huber(), Quantile(0.3)):
+        np.testing.assert_array_equal(loss.gradient([1.0, 2.0], [1.0, 2.0]), 0)
+    np.testing.assert_array_equal(Hinge().gradient([1.0, -1.0], [1, -1]), 0)
+
+
+def test_hinge_reads_0_and_1_as_signs():
+    pred = [0.3, -0.2, 2.0]
+    for target in ([0, 1, 0], [False, True, False]):
+        assert Hinge()(pred, target) == Hinge()(pred, [-1, 1, -1])
+        np.testing.assert_array_equal(Hinge().gradient(pred, target), Hinge().gradient(pred, [-1, 1, -1]))
+    with pytest.raises(ValueError, match="target has the values -1 and 0; hinge takes targets -1 and 1, or 0 and 1"):
+        Hinge()(pred, [-1, 0, 1])
+    with pytest.raises(ValueError, match="target has the value 2; hinge takes"):
+        Hinge()(pred, [2, 0, 1])
+
+
+@pytest.mark.parametrize("settings", [(3.0, 0.0), (0.2, 0.1)])
+def test_weighted_bce_from_logits(settings):
+    loss = BinaryCrossEntropy(*settings)
+    z, (_, y) = np.random.default_rng(3).standard_normal((6, 4)) * 3, example(loss)
+    np.testing.assert_allclose(loss.from_logits_rows(z, y), loss.rows(activations.sigmoid(z), y), rtol=1e-12)
+    gradient = numeric_gradient(lambda z: loss(activations.sigmoid(z), y), z)
+    np.testing.assert_allclose(loss.gradient_from_logits(z, y), gradient, rtol=1e-6, atol=1e-9)
+
+
+def test_poisson_from_logits():
+    loss, rng = Poisson(), np.random.default_rng(4)
+    z, y = rng.standard_normal((6, 4)), rng.poisson(2.0, (6, 4)).astype(float)
+    np.testing.assert_allclose(loss.from_logits_rows(z, y), loss.rows(np.exp(z), y), rtol=1e-12)
+    gradient = numeric_gradient(lambda z: loss(np.exp(z), y), z)
+    np.testing.assert_allclose(loss.gradient_from_logits(z, y), gradient, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_extremes_of_the_others(dtype):
+    most, tiny = np.finfo(dtype).max, np.finfo(dtype).tiny
+    a, b = np.array([[most, -most]], dtype), np.array([[-most, most]], dtype)
+    assert MeanAbsoluteError()(a, b) == math.inf
+    np.testing.assert_array_equal(MeanAbsoluteError().gradient(a, b), [[0.5, -0.5]])
+    for loss in (Huber(), Huber(1e300), Quantile(0.1)):
+        assert loss(a, b) > most / 4
+        assert loss(a, a) == 0
+        assert not np.isnan(loss.gradient(a, b)).any()
+    assert Hinge()(a, [[1, 1]]) == pytest.approx(float(most) / 2, rel=1e-6)
+    assert Hinge()(a, [[1, -1]]) == 0
+    poisson = Poisson()
+    assert np.isfinite(poisson(np.zeros((1, 2), dtype), np.array([[0, 3]], dtype)))
+    np.testing.assert_array_equal(poisson.from_logits_rows(a, np.array([[most, 1]], dtype)), np.inf)
+    np.testing.assert_array_equal(poisson.from_logits_rows(-np.abs(a), np.zeros((1, 2), dtype)), 0)
+    assert poisson.gradient_from_logits(-np.abs(a), np.zeros((1, 2), dtype)).tolist() == [[0, 0]]
+    cosine = Cosine()
+    zero = np.zeros((1, 2), dtype)
+    assert cosine(a, a) == pytest.approx(0, abs=1e-6)
+    assert cosine(a, b) == 2
+    assert cosine(np.full((1, 2), tiny, dtype), np.full((1, 2), most, dtype)) == pytest.approx(0, abs=1e-6)
+    for pair in ((zero, a), (a, zero), (zero, zero)):
+        assert cosine(*pair) == 1
+        np.testing.assert_array_equal(cosine.gradient(*pair), 0)
+    weighted = BinaryCrossEntropy(pos_weight=2.0)
+    np.testing.assert_allclose(weighted.from_logits_rows(a / 4, np.array([[1, 0]], dtype)), 0)
+    np.testing.assert_allclose(weighted.from_logits_rows(a / 4, np.array([[0, 1]], dtype)), most * 0.375, rtol=1e-6)
+
+
+def test_cosine_takes_several_columns():
+    with pytest.raises(ValueError, match=r"pred has shape \(3,\); cosine takes \(rows, columns\), at least 2 columns"):
+        Cosine()([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Huber(0), "delta is 0; expected a finite number above 0"),
+        (lambda: Quantile(1.0), "q is 1.0; expected a finite number above 0 and below 1"),
+        (lambda: BinaryCrossEntropy(pos_weight=0.0), "pos_weight is 0.0; expected a finite number above 0"),
+        (
+            lambda: BinaryCrossEntropy(label_smoothing=1.0),
+            "label_smoothing is 1.0; expected a finite number of at least 0",
+        ),
+        (lambda: CrossEntropy(-0.1), "label_smoothing is -0.1; expected"),
+    ],
+)
+def test_settings_are_checked(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

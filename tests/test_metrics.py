@@ -1,6 +1,8 @@
 """Tests of the metrics."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +44,7 @@ def test_a_row_with_nan_is_wrong():
     ("pred", "target", "message"),
     [
         ([0.1, 0.9], [0, 2], "target has the value 2; with one column, classes are 0 and 1"),
-        ([0.1, 0.9], [-1, 1], "target has the value -1"),
+        ([0.1, 0.9, 0.5], [-1, 1, 0], "target has the value 0; with one column, classes are -1 and 1"),
         ([0.1, 0.9], [math.nan, 1], "target has the value nan"),
         ([0.1, 0.9], [0, 1, 1], r"target has shape \(3,\); expected that of pred, \(2,\)"),
         (SCORES, [0, 1, 3, 1], "target has label 3; pred has 3 outputs, so labels are 0 to 2"),
@@ -71,7 +73,89 @@ def test_get():
     for name in ("accuracy", "mse", "mae"):
         assert metrics.get(name) is getattr(metrics, name)
     assert metrics.get(max) is max
-    with pytest.raises(ValueError, match="metric is 'f1'; expected one of 'accuracy', 'mse', 'mae'"):
-        metrics.get("f1")
+    with pytest.raises(ValueError, match="metric is 'f2'; expected one of 'accuracy', 'precision', 'recall', 'f1'"):
+        metrics.get("f2")
     with pytest.raises(TypeError, match="metric is 1"):
         metrics.get(1)
+
+
+# ---------------------------------------------------------------- against scikit-learn
+
+CASES = json.loads((Path(__file__).parent / "data" / "metrics.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['kind']}{', weighted' if case['weights'] else ''}")
+def test_values_are_those_of_scikit_learn(case):
+    assert len(case["values"]) >= 4
+    for name, expected in case["values"].items():
+        function = name.removesuffix("_macro")
+        options = {"average": "macro"} if name.endswith("_macro") else {}
+        call = getattr(metrics, function)
+        if expected is None:
+            with pytest.warns(RuntimeWarning, match="single class"):
+                assert math.isnan(call(case["pred"], case["target"], case["weights"], **options))
+        else:
+            value = call(case["pred"], case["target"], case["weights"], **options)
+            assert type(value) is float
+            assert value == pytest.approx(expected, rel=1e-12, abs=1e-12), name
+
+
+def test_one_column_in_other_forms_gives_the_same():
+    rng = np.random.default_rng(1)
+    p, y, w = rng.uniform(0, 1, 50), rng.integers(0, 2, 50), rng.uniform(0, 1, 50)
+    for name in ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"):
+        function = getattr(metrics, name)
+        expected = function(p, y, w)
+        assert function(p[:, None], y[:, None], w[:, None]) == expected
+        if name != "log_loss":
+            assert function(p - 0.5, 2 * y - 1, w) == expected  # as for the loss hinge
+        if name in ("precision", "recall", "f1"):
+            both = np.column_stack([1 - p, p])
+            assert function(both, y, w, average="binary") == expected
+            assert function(both, y, w) == function(p, y, w, average="macro")
+
+
+def test_a_row_counts_as_often_as_it_weighs():
+    rng = np.random.default_rng(2)
+    p, y, w = rng.dirichlet(np.ones(4), 30), rng.integers(0, 4, 30), rng.integers(0, 3, 30)
+    times = np.repeat(np.arange(30), w)
+    for name in ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"):
+        function = getattr(metrics, name)
+        assert function(p, y, w) == pytest.approx(function(p[times], y[times]), rel=1e-12)
+    t = rng.standard_normal((30, 4))
+    for name in ("mse", "mae", "rmse", "r2"):
+        function = getattr(metrics, name)
+        assert function(p, t, w) == pytest.approx(function(p[times], t[times]), rel=1e-12)
+
+
+def test_degenerate():
+    assert metrics.precision([0.1, 0.2], [0, 1]) == 0
+    assert metrics.recall([0.1, 0.2], [0, 0]) == 0
+    assert metrics.f1([0.1, 0.2], [0, 0]) == 0
+    with pytest.warns(RuntimeWarning, match="fewer than two rows"):
+        assert math.isnan(metrics.r2([1.0], [2.0]))
+    assert math.isnan(metrics.roc_auc([math.nan, 0.5], [0, 1]))
+    assert metrics.roc_auc([[0.9, 0.1, 0], [0.2, 0.8, 0]], [0, 1]) == 1.0  # no row of class 2
+    assert metrics.accuracy([0.1, 0.9], [0, 0], [1, 0]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0], r"sample_weight has shape \(1,\); expected \(2,\)"),
+        ([1.0, -1.0], "sample_weight is -1 in row 1; expected finite numbers of at least 0"),
+        ([math.nan, 1.0], "sample_weight is nan in row 0"),
+        ([0.0, 0.0], "sample_weight is 0 in every row"),
+    ],
+)
+def test_weights_are_checked(weights, message):
+    for name in metrics.ALIASES:
+        with pytest.raises(ValueError, match=message):
+            getattr(metrics, name)([0.2, 0.8], [0, 1], weights)
+
+
+def test_average_is_checked():
+    with pytest.raises(ValueError, match="average is 'micro'; expected one of 'auto', 'binary', 'macro'"):
+        metrics.f1([0.2, 0.8], [0, 1], average="micro")
+    with pytest.raises(ValueError, match="average is 'binary' and pred has 3 classes"):
+        metrics.f1(SCORES, [0, 1, 2, 0], average="binary")

@@ -45,8 +45,8 @@ def test_a_wrong_gradient_is_found(rng, monkeypatch):
     net = MLP([3, 4, 2], activation="tanh", dtype="float64", backend="numpy")
     right = Sequential.loss_and_gradients
 
-    def wrong(self, X, y, loss=None):
-        value, gradients = right(self, X, y, loss)
+    def wrong(self, X, y, loss=None, **weights):
+        value, gradients = right(self, X, y, loss, **weights)
         gradients[1][2] *= 1.001
         return value, gradients
 

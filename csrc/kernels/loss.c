@@ -3,12 +3,15 @@
  * Softmax with cross_entropy and sigmoid with bce are computed from the logits:
  *   cross_entropy  L = sum_k y_k (max z - z_k) + sum(y) log sum exp(z - max z),        dL/dz = p sum(y) - y
  *   bce            L = max(z, 0) - z y + log(1 + e^-|z|), dL/dz = p - y
+ * and exponential with poisson, L = e^z - y z, dL/dz = e^z - y; bce with a weight for the positive in loss_terms.h.
  * Any other pair goes by the chain rule, dL/dz = dL/da f'(z), for softmax p * (dL/da - sum(dL/da p)):
  *   mse            L = (a - y)^2,                          dL/da = 2 (a - y)
  *   bce            L = -y log a - (1 - y) log(1 - a),      dL/da = -y / a + (1 - y) / (1 - a)
  *   cross_entropy  L = -sum_k y_k log a_k,                 dL/da = -y / a
- * where a and 1 - a under a logarithm or a division are at least the smallest normal number. mse and bce are means over
- * the n columns, all three are means over the rows of the batch.
+ *   cosine         L = 1 - cos, cos = a y / (|a| |y|),     dL/da = (cos a / |a| - y / |y|) / |a|; 1 and 0 for a zero row
+ * and by mae, huber, hinge, poisson, quantile in loss_terms.h, where a and 1 - a under a logarithm or a division are at
+ * least the smallest normal number. cross_entropy and cosine are sums over the n columns, the others means; all are
+ * means over the rows of the batch, or with weights the sum of w L over that of w.
  * A row is walked by whole vectors; lanes past the last column are kept out of sums and get a gradient of zero.
  */
 #include "../kernels.h"
@@ -104,6 +107,30 @@ static real cross_entropy_logits(const row *r, int32_t label, real scale, real *
     return below;
 }
 
+static real poisson_logits(const row *r, real scale, real mean) {
+    vec loss = broadcast(0);
+    for (int64_t v = 0; v < r->vectors; v++) {
+        real *z = at(r->z, r->panel, v), *d = at(r->d, r->panel, v);
+        vec y = load(d), a, l = poisson_of_logits(load(z), y, &a);
+        loss = loss + inside(r, v, l * broadcast(mean), 0);
+        store(z, inside(r, v, a, 0));
+        store(d, inside(r, v, (a - y) * broadcast(scale), 0));
+    }
+    return lane_sum(loss);
+}
+
+static real weighted_bce_logits(const row *r, real scale, real mean, real weight) {
+    vec loss = broadcast(0);
+    for (int64_t v = 0; v < r->vectors; v++) {
+        real *z = at(r->z, r->panel, v), *d = at(r->d, r->panel, v);
+        vec p, g, l = weighted_bce_of_logits(load(z), load(d), broadcast(weight), &p, &g);
+        loss = loss + inside(r, v, l * broadcast(mean), 0);
+        store(z, p);
+        store(d, inside(r, v, g * broadcast(scale), 0));
+    }
+    return lane_sum(loss);
+}
+
 static real bce_logits(const row *r, real scale, real mean) {
     vec loss = broadcast(0);
     for (int64_t v = 0; v < r->vectors; v++) {
@@ -116,16 +143,70 @@ static real bce_logits(const row *r, real scale, real mean) {
     return lane_sum(loss);
 }
 
+/* dL/da into d; returns the loss. Both vectors are brought to a largest number of 1, so that no square overflows. */
+static real cosine_row(const row *r, real scale) {
+    const vec zero = broadcast(0);
+    vec a_top = zero, y_top = zero;
+    for (int64_t v = 0; v < r->vectors; v++) {
+        a_top = vmax(a_top, inside(r, v, vabs(load(at(r->z, r->panel, v))), 0));
+        y_top = vmax(y_top, inside(r, v, vabs(load(at(r->d, r->panel, v))), 0));
+    }
+    const real a_largest = lane_max(a_top), y_largest = lane_max(y_top);
+    const real a_by = a_largest > 0 ? 1 / a_largest : 0, y_by = y_largest > 0 ? 1 / y_largest : 0;
+    vec aa = zero, yy = zero, ay = zero;
+    for (int64_t v = 0; v < r->vectors; v++) {
+        const vec a = inside(r, v, load(at(r->z, r->panel, v)), 0) * broadcast(a_by);
+        const vec y = inside(r, v, load(at(r->d, r->panel, v)), 0) * broadcast(y_by);
+        aa = fma_(a, a, aa);
+        yy = fma_(y, y, yy);
+        ay = fma_(a, y, ay);
+    }
+    const vec squared = broadcast(lane_sum(aa)), both = vsqrt(squared * broadcast(lane_sum(yy)));
+    const mask is_zero = vequal(both, zero); /* one of them is; NaN is not */
+    const vec cosine = blend(is_zero, zero, broadcast(lane_sum(ay)) / both);
+    const vec a_share = blend(is_zero, zero, cosine / squared * broadcast(a_by));
+    const vec y_share = blend(is_zero, zero, broadcast(y_by) / both);
+    for (int64_t v = 0; v < r->vectors; v++) {
+        real *d = at(r->d, r->panel, v);
+        const vec a = load(at(r->z, r->panel, v)), y = load(d);
+        store(d, inside(r, v, (a * a_share - y * y_share) * broadcast(a_by) * broadcast(scale), 0));
+    }
+    const vec loss = broadcast(1) - cosine;
+    return blend(vless(loss, zero), zero, loss)[0];
+}
+
 /* dL/da into d; returns the loss */
-static real loss_of_outputs(const row *r, int loss, real scale, real mean) {
+INLINE real loss_of_outputs(const row *r, const int loss, real scale, real mean, real parameter) {
     vec total = broadcast(0);
     for (int64_t v = 0; v < r->vectors; v++) {
         real *d = at(r->d, r->panel, v);
-        vec g, l = loss_of_output(loss, load(at(r->z, r->panel, v)), load(d), broadcast(mean), &g);
+        vec g,
+            l = loss_of_output(loss, load(at(r->z, r->panel, v)), load(d), broadcast(mean), broadcast(parameter), &g);
         total = total + inside(r, v, l, 0);
         store(d, inside(r, v, g * broadcast(scale), 0));
     }
     return lane_sum(total);
+}
+
+static real any_loss_of_outputs(const row *r, int loss, real scale, real mean, real parameter) {
+    switch (loss) {
+    case NN_MSE: return loss_of_outputs(r, NN_MSE, scale, mean, parameter);
+    case NN_BCE: return loss_of_outputs(r, NN_BCE, scale, mean, parameter);
+    case NN_MAE: return loss_of_outputs(r, NN_MAE, scale, mean, parameter);
+    case NN_HUBER: return loss_of_outputs(r, NN_HUBER, scale, mean, parameter);
+    case NN_HINGE: return loss_of_outputs(r, NN_HINGE, scale, mean, parameter);
+    case NN_POISSON: return loss_of_outputs(r, NN_POISSON, scale, mean, parameter);
+    case NN_QUANTILE: return loss_of_outputs(r, NN_QUANTILE, scale, mean, parameter);
+    case NN_COSINE: return cosine_row(r, scale);
+    default: return loss_of_outputs(r, NN_CROSS_ENTROPY, scale, mean, parameter);
+    }
+}
+
+static void smooth(const row *r, real keep, real spread) {
+    for (int64_t v = 0; v < r->vectors; v++) {
+        real *d = at(r->d, r->panel, v);
+        store(d, fma_(load(d), broadcast(keep), broadcast(spread)));
+    }
 }
 
 /* kept: what scale_by_derivative wants of the row's first panel */
@@ -151,11 +232,20 @@ void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
     }
     row r = row_of((real *)l->outputs + r0 * NR, (real *)l->delta + r0 * NR, l->panel_rows, l->n);
     const int from_logits = l->loss == NN_CROSS_ENTROPY && l->activation == NN_SOFTMAX;
-    const real mean_scale = (real)(l->scale / (double)l->n), scale = (real)l->scale, mean = (real)(1 / (double)l->n);
+    const double columns = is_over_rows(l->loss) ? 1 : (double)l->n;
+    real scale = (real)(l->scale / columns);
+    const real mean = (real)(1 / (double)l->n), parameter = parameter_of(l);
+    const int bce = l->loss == NN_BCE && l->activation == NN_SIGMOID;
     real sums[W], weights[W], rest[W];
     for (int64_t i = r0; i < r1; i++, r.z += NR, r.d += NR) {
         int32_t label = -1;
-        if (l->labels) label = l->labels[l->order ? (int64_t)l->order[l->first + i] : l->first + i];
+        if (l->weights) scale = (real)(l->weights[source_of(l, i)] * l->scale / columns);
+        if (l->labels) label = l->labels[source_of(l, i)];
+        if (l->smoothing != 0) {
+            if (label >= 0) one_hot(&r, label);
+            smooth(&r, (real)(1 - l->smoothing), spread_of(l));
+            label = -1;
+        }
         if (from_logits) {
             const int lane = (int)((i - r0) % W);
             rest[lane] = cross_entropy_logits(&r, label, scale, &sums[lane], &weights[lane]);
@@ -168,12 +258,21 @@ void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
             continue;
         }
         if (label >= 0) one_hot(&r, label);
-        if (l->loss == NN_BCE && l->activation == NN_SIGMOID) {
-            l->row_loss[i] = (double)bce_logits(&r, mean_scale, mean);
+        if (bce) {
+            l->row_loss[i] = (double)(parameter == 1 ? bce_logits(&r, scale, mean)
+                                                     : weighted_bce_logits(&r, scale, mean, parameter));
             continue;
         }
-        if (l->activation == NN_SOFTMAX) softmax_row(&r, largest_of_row(&r));
-        l->row_loss[i] = (double)loss_of_outputs(&r, l->loss, l->loss == NN_CROSS_ENTROPY ? scale : mean_scale, mean);
+        if (l->loss == NN_POISSON && l->activation == NN_EXPONENTIAL) {
+            l->row_loss[i] = (double)poisson_logits(&r, scale, mean);
+            continue;
+        }
+        if (l->loss == NN_GIVEN) {
+            l->row_loss[i] = 0;
+        } else {
+            if (l->activation == NN_SOFTMAX) softmax_row(&r, largest_of_row(&r));
+            l->row_loss[i] = (double)any_loss_of_outputs(&r, l->loss, scale, mean, parameter);
+        }
         chain_rule(&r, l->activation, l->alpha, l->slopes ? (const real *)l->slopes + i * NR : r.z);
     }
 }

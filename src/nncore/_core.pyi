@@ -5,6 +5,8 @@ from typing import Any, final
 
 import numpy as np
 
+from nncore.losses import Loss
+
 Array = np.ndarray[Any, Any]
 
 COMPILER: str
@@ -26,13 +28,14 @@ class NativeJob:
     def mean_loss(self) -> float: ...
     optimizer: Any
     slots: NativeSlots | None
+    weights: Array | None
     def __init__(
         self,
         engine: NativeEngine,
         X: Array,
         y: Array,
         *,
-        loss: str,
+        loss: str | Loss,
         batch_size: int,
         shuffle: bool,
         seed: int,
@@ -42,6 +45,7 @@ class NativeJob:
         record: bool,
         threads: int | None,
         exact: bool = False,
+        weights: Array | None = None,
     ) -> None: ...
 
 @final
@@ -62,7 +66,9 @@ class NativeEngine:
     def restore(self, saved: Any, slots: NativeSlots | None) -> None: ...
     def predict(self, X: Array) -> Array: ...
     def forward_layers(self, X: Array) -> list[Array]: ...
-    def loss_and_gradients(self, X: Array, y: Array, loss: str) -> tuple[float, list[Array]]: ...
+    def loss_and_gradients(
+        self, X: Array, y: Array, loss: str | Loss, weights: Array | None = None
+    ) -> tuple[float, list[Array]]: ...
     def predicted_ns(
         self, rows: int, optimizer: Any, threads: int
     ) -> tuple[float, list[tuple[float, float, float]]]: ...

@@ -10,6 +10,7 @@ and by the kernels.
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.string cimport memcpy
 
 import os
@@ -17,6 +18,7 @@ from math import prod
 
 import numpy as np
 
+from nncore import losses
 from nncore.errors import NonFiniteData, NonFiniteLoss
 from nncore.specs import LayerSpec
 
@@ -31,6 +33,7 @@ cdef extern from "nncore.h" nogil:
         NN_DIVERGED
         NN_NO_MEMORY
         NN_BAD_SIZE
+        NN_STOPPED
     enum:
         NN_SGD
         NN_MOMENTUM
@@ -54,13 +57,21 @@ cdef extern from "nncore.h" nogil:
         double max_norm
     ctypedef struct nn_plan:
         pass
+    ctypedef nn_status (*nn_given)(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum)
     ctypedef struct nn_job:
         const void *x
         const void *y
         const int32_t *labels
         int64_t n
         int64_t batch
+        const double *weights
         int loss
+        double loss_parameter
+        double smoothing
+        nn_given given
+        void *context
+        void *given_outputs
+        void *given_gradient
         int shuffle
         uint64_t seed
         uint64_t first_epoch
@@ -154,7 +165,10 @@ _ACTIVATIONS = {
     "mish": 16, "hard_silu": 17,
 }
 _KINDS = {"dense": 0, "dropout": 1, "batch_norm": 2, "layer_norm": 3}
-_LOSSES = {"mse": 0, "bce": 1, "cross_entropy": 2}
+_LOSSES = {
+    "mse": 0, "bce": 1, "cross_entropy": 2, "mae": 3, "huber": 4, "hinge": 5, "poisson": 6, "quantile": 7, "cosine": 8,
+}
+_GIVEN = 9  # NN_GIVEN
 _OPTIMIZERS = {
     "adam": NN_ADAM, "adamw": NN_ADAMW, "nadam": NN_NADAM, "rmsprop": NN_RMSPROP, "adagrad": NN_ADAGRAD, "lion": NN_LION,
 }

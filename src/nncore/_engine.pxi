@@ -15,6 +15,7 @@ cdef class NativeEngine:
     cdef nn_gate gate  # for the plan's buffers: another thread waits its turn
     cdef object row, copy_row  # an output row of the engine's own, for predictions of one row
     cdef Py_buffer view_row
+    cdef unsigned long asking  # the thread that has a loss of the user's computed in the middle of a step; 0 for none
     cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
     cdef char code
     cdef int n_layers
@@ -78,6 +79,11 @@ cdef class NativeEngine:
             PyBuffer_Release(&self.view_row)
         nn_plan_free(self.plan)
 
+    cdef int check_free(self) except -1:
+        if self.asking and self.asking == <unsigned long>PyThread_get_thread_ident():
+            raise RuntimeError("the network is in the middle of a training step, whose loss must not use it")
+        return 0
+
     cdef void enter(self) noexcept:
         if not nn_gate_try(&self.gate):
             with nogil:
@@ -92,6 +98,7 @@ cdef class NativeEngine:
         return <size_t>nn_plan_padded(self.plan) * <size_t>nn_plan_element_size(self.plan)
 
     cdef int view_inputs(self, X, Py_buffer *view) except -1:
+        self.check_free()
         if type(X) is not _ndarray:  # a masked array, for one, would come through as plain numbers
             raise TypeError(f"X must be a C-contiguous array of {self.dtype}")
         try:
@@ -218,6 +225,7 @@ cdef class NativeEngine:
         """Copy in ``[W0, b0, W1, b1, ...]``."""
         # No Python object is made behind the gate: a finaliser that then ran might want to predict.
         cdef _Buffer taken = _Buffer(self.buffer_bytes())
+        self.check_free()
         self.pack(arrays, taken.data)
         self.enter()
         memcpy(nn_plan_parameters(self.plan), taken.data, self.buffer_bytes())
@@ -227,6 +235,7 @@ cdef class NativeEngine:
     def get_weights(self):
         """Return copies ``[W0, b0, W1, b1, ...]``."""
         cdef _Buffer taken = _Buffer(self.buffer_bytes())
+        self.check_free()
         self.enter()
         memcpy(taken.data, nn_plan_parameters(self.plan), self.buffer_bytes())
         self.leave()
@@ -333,10 +342,10 @@ cdef class NativeEngine:
 
     # ------------------------------------------------------------------------------------------------ training
 
-    def loss_and_gradients(self, X, y, str loss):
+    def loss_and_gradients(self, X, y, loss, weights=None):
         """Return the mean loss over the rows and its gradients, in the order of `get_weights`."""
         cdef NativeJob job = self.job(X, y, loss=loss, batch_size=len(X), shuffle=False, seed=0, first_epoch=0,
-                                      optimizer=None, slots=None, record=False, threads=None)
+                                      optimizer=None, slots=None, record=False, threads=None, weights=weights)
         cdef _Buffer gradient = _Buffer(self.buffer_bytes())
         cdef double bytes_needed = 0, value = 0
         cdef nn_status status
@@ -344,6 +353,8 @@ cdef class NativeEngine:
         with nogil:
             status = nn_loss_and_gradient(self.plan, &job.c, &value, gradient.data, &bytes_needed)
         self.leave()
+        if status == NN_STOPPED:
+            job.raise_error()
         if status != NN_OK:
             _refuse(status, bytes_needed, &job.c, 0)
         return value, self.unpack(gradient.data)
@@ -419,5 +430,7 @@ cdef class NativeEngine:
         job.optimizer.steps += job.c.steps_done
         if job.c.optimizer == NN_NADAM:
             job.optimizer._product = (job.optimizer.steps, job.c.mu_product)
+        if status == NN_STOPPED:
+            job.raise_error()
         if status != NN_OK:
             _refuse(status, bytes_needed, &job.c, first_step)

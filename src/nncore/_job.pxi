@@ -36,38 +36,52 @@ cdef class NativeSlots:
             self.engine.pack(arrays, (<_Buffer>buffer).data)
 
 
+cdef nn_status _ask(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum) noexcept with gil:
+    return (<NativeJob>context).ask(order, first, rows, loss_sum)
+
+
 cdef class NativeJob:
     """A training run over the rows of X; see `numpy_backend.NumpyJob`, which has the same attributes."""
 
     cdef nn_job c
     cdef double rate
-    cdef Py_buffer view_x, view_y, view_predictions
-    cdef int n_views
-    cdef readonly object optimizer, predictions, slots
+    cdef Py_buffer view_x, view_y, view_predictions, view_weights, view_outputs, view_gradient  # released if taken
+    cdef readonly object optimizer, predictions, slots, weights
+    cdef object loss, y, outputs, gradient, error  # of a loss of the user's
+    cdef double weight_sum
     cdef NativeEngine engine
     cdef readonly int64_t steps_per_epoch
 
-    def __cinit__(self, NativeEngine engine not None, X, y, *, str loss, int64_t batch_size, bint shuffle, seed, first_epoch,
-                 optimizer, NativeSlots slots, bint record, threads, bint exact=False):
+    def __cinit__(self, NativeEngine engine not None, X, y, *, loss, int64_t batch_size, bint shuffle, seed, first_epoch,
+                 optimizer, NativeSlots slots, bint record, threads, bint exact=False, weights=None):
         cdef double bytes_needed = 0
         cdef nn_status status
         self.engine = engine
         engine.view_inputs(X, &self.view_x)
-        self.n_views = 1
         self.c.x = self.view_x.buf
         self.c.n = self.view_x.shape[0]
-        engine.view_targets(y, self.c.n, &self.view_y)
-        self.n_views = 2
-        if self.view_y.ndim == 1:
-            self.c.labels = <const int32_t *>self.view_y.buf
-            if loss != "cross_entropy":
-                raise ValueError(f"y holds class labels; loss '{loss}' takes numbers")
+        loss = losses.get(loss)
+        self.c.loss_parameter, self.c.smoothing = loss.settings
+        if type(loss) is losses.OwnLoss:
+            self.c.loss = _GIVEN
+            self.loss, self.y = loss, y
         else:
-            self.c.y = self.view_y.buf
-        self.c.loss = _LOSSES[loss]
+            self.c.loss = _LOSSES[loss.name]
+            engine.view_targets(y, self.c.n, &self.view_y)
+            if self.view_y.ndim == 1:
+                self.c.labels = <const int32_t *>self.view_y.buf
+                if loss.name != "cross_entropy":
+                    raise ValueError(f"y holds class labels; loss '{loss.name}' takes numbers")
+            else:
+                self.c.y = self.view_y.buf
+        self.weight_sum = <double>self.c.n
+        if weights is not None:
+            self.weigh(weights)
         if not 1 <= batch_size <= self.c.n:
             raise ValueError(f"batch_size is {batch_size}; expected 1 to {self.c.n}, the number of rows")
         self.c.batch = batch_size
+        if self.loss is not None:
+            self.take_loss(batch_size)
         self.steps_per_epoch = (self.c.n + batch_size - 1) // batch_size
         self.c.shuffle = shuffle
         self.c.seed = seed
@@ -81,7 +95,6 @@ cdef class NativeJob:
         if record:
             self.predictions = _empty((self.c.n, engine.n_out), engine.dtype)
             PyObject_GetBuffer(self.predictions, &self.view_predictions, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-            self.n_views = 3
             self.c.predictions = self.view_predictions.buf
         self.optimizer = optimizer
         self.slots = slots
@@ -90,6 +103,49 @@ cdef class NativeJob:
         status = nn_job_prepare(&self.c, &bytes_needed)
         if status != NN_OK:
             _refuse(status, bytes_needed, &self.c, 0)
+
+    cdef weigh(self, weights):
+        self.weights = weights
+        PyObject_GetBuffer(weights, &self.view_weights, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        if self.view_weights.ndim != 1 or self.view_weights.format[0] != b"d" or self.view_weights.shape[0] != self.c.n:
+            raise ValueError(f"weights must be a float64 array of shape ({self.c.n},)")
+        self.c.weights = <const double *>self.view_weights.buf
+        self.weight_sum = float(np.add.reduce(weights))
+
+    cdef take_loss(self, int64_t batch_size):
+        self.outputs = _empty((batch_size, self.engine.n_out), self.engine.dtype)
+        self.gradient = _empty((batch_size, self.engine.n_out), self.engine.dtype)
+        PyObject_GetBuffer(self.outputs, &self.view_outputs, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        PyObject_GetBuffer(self.gradient, &self.view_gradient, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        self.c.given_outputs, self.c.given_gradient = self.view_outputs.buf, self.view_gradient.buf
+        self.c.given = _ask
+        self.c.context = <void *>self
+
+    cdef nn_status ask(self, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum) noexcept:
+        """Have the user's loss look at a batch's outputs. What it raises waits in `error`."""
+        self.engine.asking = PyThread_get_thread_ident()
+        try:
+            if order == NULL:
+                at = slice(first, first + rows)
+            else:
+                at = _empty(rows, np.uint32)
+                memcpy(_address(at, 4, True), order + first, <size_t>rows * 4)
+            value, gradient = self.loss.of_batch(
+                self.outputs[:rows], self.y[at], None if self.weights is None else self.weights[at]
+            )
+            with np.errstate(all="ignore"):
+                self.gradient[:rows] = gradient
+            loss_sum[0] = value
+            return NN_OK if np.isfinite(value) and np.isfinite(self.gradient[:rows]).all() else NN_DIVERGED
+        except BaseException as error:
+            self.error = error
+            return NN_STOPPED
+        finally:
+            self.engine.asking = 0
+
+    cdef raise_error(self):
+        error, self.error = self.error, None
+        raise error
 
     cdef describe(self, optimizer, NativeSlots slots):
         self.c.decay = optimizer.weight_decay
@@ -120,13 +176,13 @@ cdef class NativeJob:
     @property
     def mean_loss(self):
         """The mean loss over the rows, when an epoch is complete."""
-        return self.c.loss_sum / self.c.n
+        return self.c.loss_sum / self.weight_sum
 
     def __dealloc__(self):
         nn_job_release(&self.c)
-        if self.n_views > 2:
-            PyBuffer_Release(&self.view_predictions)
-        if self.n_views > 1:
-            PyBuffer_Release(&self.view_y)
-        if self.n_views > 0:
-            PyBuffer_Release(&self.view_x)
+        PyBuffer_Release(&self.view_gradient)
+        PyBuffer_Release(&self.view_outputs)
+        PyBuffer_Release(&self.view_weights)
+        PyBuffer_Release(&self.view_predictions)
+        PyBuffer_Release(&self.view_y)
+        PyBuffer_Release(&self.view_x)

@@ -69,6 +69,9 @@ cdef extern from "kernels.h" nogil:
         double scale
         double *row_loss
         int width
+        const double *weights
+        double parameter
+        double smoothing
         const void *slopes
     ctypedef struct kernel_update "nn_update":
         int optimizer
@@ -331,9 +334,13 @@ cdef class Kernels:
         self.table.transpose(&t, panel, k0, k1)
 
     def loss(self, outputs, delta, row_loss, int64_t n, int64_t r0, int64_t r1, int loss, int activation, double scale,
-             double alpha=0.1, labels=None, order=None, int64_t first=0, slopes=None):
+             double alpha=0.1, labels=None, order=None, int64_t first=0, slopes=None, weights=None, double parameter=1.0,
+             double smoothing=0.0):
         cdef kernel_loss l
         l.slopes = self.reals(slopes)
+        l.weights = <const double *>_address(weights, 8, False)
+        l.parameter = parameter
+        l.smoothing = smoothing
         l.loss = loss
         l.activation = activation
         l.alpha = alpha

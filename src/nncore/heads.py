@@ -1,8 +1,8 @@
 """Loss heads of the NumPy engine: an output activation and a loss as one function.
 
 A head takes the last layer's z, which it may overwrite, and the targets; it returns the rows' losses, the predictions
-and the gradient of the mean loss with respect to z. Softmax with cross_entropy and sigmoid with bce start from z
-itself, so that nothing overflows or cancels.
+and the gradient of the mean loss with respect to z. Softmax with cross_entropy, sigmoid with bce and exponential with
+poisson start from z itself, so that nothing overflows or cancels.
 """
 
 from __future__ import annotations
@@ -18,31 +18,53 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nncore.activations import Activation
+    from nncore.losses import Loss
 
     Array = np.ndarray[Any, Any]
     Head = Callable[[Array, Array], tuple[Array, Array, Array]]
 
 
-def head_for(activation: Activation, loss: str) -> Head:
-    """Return the head for an output activation and a loss."""
-    if loss == "cross_entropy" and activation.name == "softmax":
-        return _softmax_cross_entropy
-    if loss == "bce" and activation.name == "sigmoid":
-        return _sigmoid_bce
-    if loss == "mse" and activation.name == "identity":
-        return _identity_mse
+def head_for(activation: Activation, loss: str | Loss, weighted: bool = False) -> Head:
+    """Return the head for an output activation and a loss, which a loss of the user's must give by rows if weighted."""
     loss_function = losses.get(loss)
+    plain = _PLAIN.get((activation.name, loss_function.name))
+    if plain is not None and loss_function == losses.ALIASES[loss_function.name]:
+        return plain
+    if loss_function.logits_of == activation.name:
+
+        def from_logits(z: Array, y: Array) -> tuple[Array, Array, Array]:
+            delta = loss_function.gradient_from_logits(z, y)
+            return loss_function.from_logits_rows(z, y), activation(z), delta
+
+        return from_logits
+    value_and_gradient: Callable[[Array, Array], tuple[Array, Array]] = loss_function.value_and_gradient
+    if isinstance(loss_function, losses.OwnLoss):
+        value_and_gradient = _own(loss_function, weighted)
 
     def head(z: Array, y: Array) -> tuple[Array, Array, Array]:
         a = activation(z)
-        delta = loss_function.gradient(a, y)
+        row_losses, delta = value_and_gradient(a, y)
         if activation.name == "softmax":  # the product with softmax's Jacobian, without making it
             delta = a * (delta - (delta * a).sum(axis=1, keepdims=True))
         else:
             delta = delta * activation.slope(z, a)
-        return loss_function.rows(a, y), a, delta
+        return row_losses, a, delta
 
     return head
+
+
+def _own(loss: losses.OwnLoss, weighted: bool) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """Return what computes a loss of the user's; where its gradient is not finite, the rows' losses are NaN."""
+
+    def value_and_gradient(a: Array, y: Array) -> tuple[Array, Array]:
+        with np.errstate(all="warn"):  # as outside the engine
+            value, gradient = loss.value_and_gradient(a, y)
+        if weighted:
+            loss.require_rows(value)
+        delta = np.asarray(gradient, a.dtype)
+        return np.broadcast_to(value if np.isfinite(delta).all() else np.nan, len(a)), delta
+
+    return value_and_gradient
 
 
 def _softmax_cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
@@ -89,3 +111,11 @@ def _row_means(values: Array) -> Array:
     values *= 1.0 / values.shape[1]  # before the sum, which may exceed the type where the mean does not
     means: Array = np.add.reduce(values, axis=1)
     return means
+
+
+# The pairs that are written out here, for losses without settings.
+_PLAIN: dict[tuple[str, str], Head] = {
+    ("softmax", "cross_entropy"): _softmax_cross_entropy,
+    ("sigmoid", "bce"): _sigmoid_bce,
+    ("identity", "mse"): _identity_mse,
+}

@@ -17,7 +17,7 @@ from nncore.history import History
 from nncore.layers import Dense, Layer, checked_layers, checked_parameters, require_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Literal
 
     from nncore.losses import Loss
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nncore.training import Metric
 
     Array = np.ndarray[Any, Any]
+    LossLike = str | Loss | Callable[[Any, Any], tuple[Any, Any]]
 
 
 class Sequential:
@@ -249,8 +250,10 @@ class Sequential:
         self,
         X: Any,
         y: Any,
-        loss: str | Loss | None = None,
+        loss: LossLike | None = None,
         metrics: Metric | Iterable[Metric] = (),
+        *,
+        sample_weight: Any = None,
     ) -> dict[str, float]:
         """Return the loss and metrics on data.
 
@@ -258,6 +261,8 @@ class Sequential:
         ----------
         X, y, loss, metrics
             As for `fit`.
+        sample_weight : array_like of shape (n,), optional
+            As for `fit`; of the loss, and of the metrics that are named.
 
         Returns
         -------
@@ -270,7 +275,7 @@ class Sequential:
             If an argument does not fit, or `X` or `y` is not finite.
         """
         with self._lock:
-            return training.evaluate(self, X, y, loss, metrics)
+            return training.evaluate(self, X, y, loss, metrics, sample_weight)
 
     # -------------------------------------------------------------------------------------------------- training
 
@@ -278,7 +283,7 @@ class Sequential:
         self,
         X: Any,
         y: Any,
-        loss: str | Loss | None = None,
+        loss: LossLike | None = None,
         optimizer: str | Optimizer = "adam",
         epochs: int = 10,
         batch_size: int | None = 32,
@@ -286,6 +291,8 @@ class Sequential:
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
         *,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | str | None = None,
         metrics: Metric | Iterable[Metric] = (),
         verbose: bool | int = 0,
         seed: int | None = None,
@@ -302,7 +309,9 @@ class Sequential:
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
             shape (n,) or (n, 1).
         loss : str or Loss, optional
-            "mse", "bce" or "cross_entropy". None takes cross_entropy for a softmax output, bce for sigmoid, else mse.
+            A name or an object of `nncore.losses`, or a function ``loss(pred, target)`` of your own, which returns the
+            loss and its gradient: see `losses.OwnLoss`. None takes cross_entropy for a softmax output, bce for sigmoid,
+            else mse.
         optimizer : str or Optimizer, default "adam"
             A name makes a new one with its defaults. An object keeps its state from call to call, and belongs to the
             first network that it trains. "lbfgs" and "levenberg_marquardt" take all rows at once (`batch_size` None):
@@ -317,8 +326,15 @@ class Sequential:
             Data to evaluate after each epoch.
         validation_split : float, default 0
             Fraction of the rows that are held out, drawn at random by the seed, and evaluated after each epoch.
+        sample_weight : array_like of shape (n,), optional
+            A weight for each row, finite and at least 0, not all 0. The loss of a batch is then sum(w loss) / sum(w),
+            and so are that of the epoch over its rows, and the metrics that are named. Where no row of a batch counts,
+            the gradient is 0: the data change nothing, momentum and weight decay go on. Rows held out keep theirs.
+        class_weight : dict of class to float, or "balanced", optional
+            Weights of the classes, times `sample_weight` in the loss that is trained, not in metrics or validation; a
+            class that is not named weighs 1. "balanced" is n / (k count) for n rows of k classes.
         metrics : sequence of str or callable
-            "accuracy", "mse", "mae", or functions metric(pred, target).
+            Names of `nncore.metrics`, such as "accuracy", or functions metric(pred, target).
         verbose : bool or int, default 0
             Whether to print a line for each epoch.
         seed : int, optional
@@ -358,18 +374,29 @@ class Sequential:
                 shuffle=shuffle,
                 validation_data=validation_data,
                 validation_split=validation_split,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
                 metrics=metrics,
                 verbose=verbose,
                 seed=seed,
                 threads=threads,
             )
 
-    def train_step(self, X: Any, y: Any, optimizer: str | Optimizer, loss: str | Loss | None = None) -> float:
+    def train_step(
+        self,
+        X: Any,
+        y: Any,
+        optimizer: str | Optimizer,
+        loss: LossLike | None = None,
+        *,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | str | None = None,
+    ) -> float:
         """Update the weights once, with all rows as one batch.
 
         Parameters
         ----------
-        X, y, optimizer, loss
+        X, y, optimizer, loss, sample_weight, class_weight
             As for `fit`.
 
         Returns
@@ -385,14 +412,22 @@ class Sequential:
             If the loss or the weights overflow. With all of these the network is as it was.
         """
         with self._lock:
-            return training.train_step(self, X, y, optimizer, loss)
+            return training.train_step(self, X, y, optimizer, loss, sample_weight, class_weight)
 
-    def loss_and_gradients(self, X: Any, y: Any, loss: str | Loss | None = None) -> tuple[float, list[Array]]:
+    def loss_and_gradients(
+        self,
+        X: Any,
+        y: Any,
+        loss: LossLike | None = None,
+        *,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | str | None = None,
+    ) -> tuple[float, list[Array]]:
         """Return the mean loss over all rows and its gradients.
 
         Parameters
         ----------
-        X, y, loss
+        X, y, loss, sample_weight, class_weight
             As for `fit`.
 
         Returns
@@ -405,15 +440,17 @@ class Sequential:
         ------
         TypeError, ValueError
             If an argument does not fit, or `X` or `y` is not finite.
+        DivergenceError
+            If a loss of your own, or its gradient, is not finite.
         """
         with self._lock:
-            return training.loss_and_gradients(self, X, y, loss)
+            return training.loss_and_gradients(self, X, y, loss, sample_weight, class_weight)
 
     def trace(
         self,
         x: Any,
         y: Any,
-        loss: str | Loss | None = None,
+        loss: LossLike | None = None,
         optimizer: str | Optimizer | None = None,
         *,
         limit: int = 8,

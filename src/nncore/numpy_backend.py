@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nncore import numpy_layers, streams
+from nncore import losses, numpy_layers, streams
 from nncore.errors import NonFiniteData, NonFiniteLoss
 from nncore.heads import head_for
 from nncore.numpy_layers import Rows
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nncore.heads import Head
+    from nncore.losses import Loss
     from nncore.optimizers import Optimizer
 
     Array = np.ndarray[Any, Any]
@@ -194,25 +195,38 @@ class NumpyEngine:
 
     # ----------------------------------------------------------------------------------------------- gradient
 
-    def loss_and_gradients(self, X: Array, y: Array, loss: str) -> tuple[float, list[Array]]:
+    def loss_and_gradients(
+        self, X: Array, y: Array, loss: str | Loss, weights: Array | None = None
+    ) -> tuple[float, list[Array]]:
         """Return the mean loss over the rows and its gradients, in the order of `get_weights`.
 
         Raises
         ------
         NonFiniteData
             If `X` or `y` holds NaN or infinity.
+        NonFiniteLoss
+            If a loss of the user's, or its gradient, is not finite.
         """
+        own = isinstance(loss, losses.OwnLoss)
         with np.errstate(all="ignore"):
             require_finite("X", X)
-            require_finite("y", y)
+            if not own:
+                require_finite("y", y)
+            head = head_for(self._layers[-1].activation, loss, weights is not None)
             rows = Rows(0, 0, 0, False)  # batch statistics as in training, nothing dropped
-            row_losses, _ = self._backward(X, y, head_for(self._layers[-1].activation, loss), rows)
-            return _mean(row_losses), self._arrays(self._gradient)
+            row_losses, _ = self._backward(X, y, head, rows, weights)
+            if own and not _all_finite(row_losses):
+                raise NonFiniteLoss(0, self._first_overflow(X))
+            return _mean(row_losses, weights), self._arrays(self._gradient)
 
-    def _backward(self, x: Array, y: Array, head: Head, rows: Rows) -> tuple[Array, Array]:
+    def _backward(
+        self, x: Array, y: Array, head: Head, rows: Rows, weights: Array | None = None
+    ) -> tuple[Array, Array]:
         """Set the gradient to that of the batch's mean loss; return the rows' losses and the predictions."""
         *inputs, z = self._forward_to_logits(x, rows)
         row_losses, predictions, delta = head(z, y)
+        if weights is not None:
+            delta *= row_factors(weights)[:, None].astype(self.dtype)
         for index in range(len(inputs) - 1, self._first - 1, -1):  # delta is the gradient by the layer's z
             needed = index > self._first
             below = self._layers[index].backward(delta, needed)
@@ -243,11 +257,13 @@ class NumpyEngine:
             for step, rate in enumerate(rates.tolist(), start=first_step):
                 rows, x, y = job.batch(step)
                 require_finite("X", x, rows)
-                row_losses, predictions = self._backward(x, y, job.head, job.rows(step))
+                weights = None if job.weights is None else job.weights[rows]
+                row_losses, predictions = self._backward(x, y, job.head, job.rows(step), weights)
                 if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
-                    require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
+                    if not job.own:
+                        require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
                     raise NonFiniteLoss(step, self._first_overflow(x))
-                job.add_losses(step, row_losses)
+                job.add_losses(step, row_losses if weights is None else weights * row_losses)
                 if job.predictions is not None:
                     job.predictions[rows] = predictions
                 optimizer.steps += 1
@@ -322,7 +338,7 @@ class NumpyJob:
         C-contiguous and of the engine's dtype; kept, not copied.
     y : ndarray
         Classes (n,) as int32, or targets (n, n_out), C-contiguous and of the engine's dtype.
-    loss : {"mse", "bce", "cross_entropy"}
+    loss : str or Loss
         The loss to lower.
     batch_size : int
         Rows of a step, at most n. The last step of an epoch takes what is left.
@@ -340,6 +356,9 @@ class NumpyJob:
         Whether to keep predictions.
     threads : int or None
         Not used: it is NumPy's BLAS library that has threads here.
+    weights : ndarray of shape (n,), optional
+        Of the rows: float64, at least 0, at most 1, not all 0. A batch's loss is sum(w loss) / sum(w), and 0 where no
+        row of it counts.
 
     Attributes
     ----------
@@ -357,11 +376,14 @@ class NumpyJob:
         "_order",
         "_seed",
         "_shuffle",
+        "_weight_sum",
         "head",
         "optimizer",
+        "own",
         "predictions",
         "steps_per_epoch",
         "updates",
+        "weights",
         "y",
     )
 
@@ -371,7 +393,7 @@ class NumpyJob:
         X: Array,
         y: Array,
         *,
-        loss: str,
+        loss: str | Loss,
         batch_size: int,
         shuffle: bool,
         seed: int,
@@ -380,11 +402,15 @@ class NumpyJob:
         slots: NumpySlots,
         record: bool,
         threads: int | None,
+        weights: Array | None = None,
     ) -> None:
         n = len(X)
         self.X = X
         self.y = y
-        self.head = head_for(engine._layers[-1].activation, loss)
+        self.weights = weights
+        self._weight_sum = float(n) if weights is None else float(np.add.reduce(weights))
+        self.own = isinstance(loss, losses.OwnLoss)
+        self.head = head_for(engine._layers[-1].activation, loss, weights is not None)
         self.optimizer = optimizer
         self.updates = engine._updates(slots, optimizer.weight_decay)
         self.steps_per_epoch = -(-n // batch_size)
@@ -400,10 +426,10 @@ class NumpyJob:
     @property
     def mean_loss(self) -> float:
         """The mean loss over the rows, when an epoch is complete; each row's is that before its batch's update."""
-        return self._loss_sum / len(self.X)
+        return self._loss_sum / self._weight_sum
 
     def add_losses(self, step: int, row_losses: Array) -> None:
-        """Take note of the losses of a step's rows."""
+        """Take note of the losses of a step's rows, times their weights."""
         so_far = 0.0 if step % self.steps_per_epoch == 0 else self._loss_sum
         self._loss_sum = so_far + float(np.add.reduce(row_losses, dtype=np.float64))
 
@@ -432,8 +458,23 @@ def _all_finite(array: Array) -> bool:
     return bool(np.isfinite(array).all())
 
 
-def _mean(row_losses: Array) -> float:
-    return float(np.add.reduce(row_losses, dtype=np.float64)) / len(row_losses)
+def _mean(row_losses: Array, weights: Array | None) -> float:
+    if weights is None:
+        return float(np.add.reduce(row_losses, dtype=np.float64)) / len(row_losses)
+    return weighted_mean(row_losses, weights)
+
+
+def weighted_mean(row_losses: Array, weights: Array) -> float:
+    """Return sum(w loss) / sum(w); a row that does not count adds nothing, even where its loss is infinite."""
+    counted = np.multiply(row_losses, weights, where=weights > 0, out=np.zeros(len(weights)))
+    return float(np.add.reduce(counted)) / float(np.add.reduce(weights))
+
+
+def row_factors(weights: Array) -> Array:
+    """Return what turns the gradient of a batch's mean loss, row by row, into that of its weighted mean."""
+    total = np.add.reduce(weights)
+    factors: Array = weights * (len(weights) / total) if total > 0 else np.zeros_like(weights)
+    return factors
 
 
 def require_finite(argument: str, batch: Array, rows: slice | Array = slice(None)) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Pairs = list[tuple[Vector, Vector]]
 
+    from nncore.losses import Loss
+
 
 class SecondOrder(Optimizer):
     """Base class: no rate, no decay, no slots in the engine; all rows at once."""
@@ -273,11 +275,13 @@ class Engine:
         self.shapes = [array.shape for array in self.inner.get_weights()]
 
     def job(
-        self, X: Array, y: Array, *, loss: str, batch_size: int, shuffle: bool, seed: int, first_epoch: int,
-        optimizer: SecondOrder, slots: Any, record: bool, threads: int | None,
+        self, X: Array, y: Array, *, loss: Loss, batch_size: int, shuffle: bool, seed: int, first_epoch: int,
+        optimizer: SecondOrder, slots: Any, record: bool, threads: int | None, weights: Array | None = None,
     ) -> Problem:  # fmt: skip
         """Describe a run; batches and their order have no meaning here."""
-        return Problem(self, X, y, loss, record, threads)
+        if weights is not None and isinstance(optimizer, LevenbergMarquardt):
+            raise ValueError("sample_weight or class_weight is given; LevenbergMarquardt counts all rows alike")
+        return Problem(self, X, y, loss, record, threads, weights)
 
     def run(self, problem: Problem, first_step: int, n_steps: int) -> None:
         """Do iterations; whatever ends one leaves the weights as they were before it."""
@@ -314,8 +318,18 @@ class Problem:
 
     steps_per_epoch = 1
 
-    def __init__(self, engine: Engine, X: Array, y: Array, loss: str, record: bool, threads: int | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        X: Array,
+        y: Array,
+        loss: Loss,
+        record: bool,
+        threads: int | None,
+        weights: Array | None,
+    ) -> None:
         self.engine = engine
+        self.weights = weights
         self.data = X, y
         self.loss = loss
         self.threads = threads
@@ -345,7 +359,7 @@ class Problem:
     def at(self, weights: Vector) -> tuple[float, Vector]:
         """Return the loss and its gradient at other weights, which the network then has; infinity for NaN."""
         self.engine.inner.set_weights(self.split(weights))
-        value, gradients = self.engine.inner.loss_and_gradients(*self.data, self.loss)
+        value, gradients = self.engine.inner.loss_and_gradients(*self.data, self.loss, self.weights)
         return value if isfinite(value) else np.inf, _join(gradients)
 
     def settle(self, point: tuple[Vector, float, Vector | None]) -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks
+from nncore import checks, losses
 from nncore.errors import NonFiniteData
 
 if TYPE_CHECKING:
     from nncore.activations import Activation
+    from nncore.losses import Loss
 
     Array = np.ndarray[Any, Any]
 
@@ -25,7 +26,7 @@ def prepare(
     n_rows: int,
     n_out: int,
     activation: Activation,
-    loss: str,
+    loss: str | Loss,
     dtype: np.dtype[Any],
     name: str = "y",
 ) -> Array:
@@ -35,15 +36,16 @@ def prepare(
     ----------
     y : array_like
         Numbers (n, n_out), or (n,) for one output; for softmax or cross_entropy class labels (n,) or (n, 1), or
-        rows of probabilities (one-hot among them).
+        rows of probabilities (one-hot among them). With bce numbers from 0 to 1, with poisson of at least 0, with hinge
+        -1 and 1 or 0 and 1. With a loss of the user's what it takes, a row for each row of X.
     n_rows : int
         Number of rows of X.
     n_out : int
         The network's outputs.
     activation : Activation
         That of the output.
-    loss : str
-        Name of the loss.
+    loss : str or Loss
+        The loss, or its name.
     dtype : numpy.dtype
         That of the network.
     name : str
@@ -52,7 +54,8 @@ def prepare(
     Returns
     -------
     ndarray
-        int32 of shape (n,), for cross_entropy only, or of `dtype` and shape (n, n_out), C-contiguous.
+        int32 of shape (n,), for cross_entropy only, or of `dtype` and shape (n, n_out), C-contiguous; -1 and 1 for
+        hinge. For a loss of the user's see `losses.OwnLoss`.
 
     Raises
     ------
@@ -65,6 +68,11 @@ def prepare(
     if given.ndim == 0 or len(given) != n_rows:
         came = "is a single number" if given.ndim == 0 else f"has {len(given)} rows"
         raise ValueError(f"{name} {came}; expected a row for each of the {n_rows} rows of X")
+    if isinstance(loss, losses.OwnLoss):
+        return _for_own_loss(given, n_rows, n_out, dtype, name)
+    loss = losses.get(loss).name
+    if loss == "cosine" and n_out == 1:
+        raise ValueError("loss is 'cosine' and the network has 1 output; expected at least 2, which have a direction")
     if loss == "cross_entropy" and n_out == 1:
         raise ValueError("loss is 'cross_entropy' and the network has 1 output; expected 'bce', or at least 2 outputs")
     takes_labels = n_out > 1 and (loss == "cross_entropy" or activation.name == "softmax")
@@ -72,16 +80,32 @@ def prepare(
         classes = _classes(given, name, n_out)
         if loss == "cross_entropy":
             return classes
-        one_hot: Array = np.zeros((n_rows, n_out), dtype)
+        one_hot: Array = np.full((n_rows, n_out), -1 if loss == "hinge" else 0, dtype)
         one_hot[np.arange(n_rows), classes] = 1
         return one_hot
     if given.shape != (n_rows, n_out) and not (n_out == 1 and given.shape == (n_rows,)):
         raise ValueError(f"{name} has shape {given.shape}; expected {_expected(n_rows, n_out, takes_labels)}")
     with np.errstate(over="ignore"):
         numbers = np.ascontiguousarray(given.reshape(n_rows, n_out), dtype=dtype)
-    if loss != "mse":
+    if loss in ("bce", "cross_entropy"):
         _require_probabilities(numbers, name, loss)
+    elif loss == "hinge":
+        return losses.signs(numbers, name)
+    elif loss == "poisson" and numbers.min() < 0:
+        raise ValueError(f"{name} has the value {numbers.min():g}; poisson takes targets of at least 0")
     return numbers
+
+
+def _for_own_loss(y: Array, n_rows: int, n_out: int, dtype: np.dtype[Any], name: str) -> Array:
+    if n_out == 1 and y.ndim == 1:
+        y = y.reshape(-1, 1)
+    if y.dtype.kind == "f" or y.shape == (n_rows, n_out):
+        with np.errstate(over="ignore"):
+            y = y.astype(dtype, copy=False)
+        wrong = ~np.isfinite(y).reshape(n_rows, -1).all(axis=1)
+        if wrong.any():
+            raise NonFiniteData(name, int(wrong.argmax()))
+    return y
 
 
 def single_class(y: Array) -> bool:

@@ -26,7 +26,15 @@ _STEP = 6e-6
 _SMALLEST_GRADIENT = 1e-4
 
 
-def gradient_check(net: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float = 1e-6) -> float:
+def gradient_check(
+    net: Sequential,
+    X: Any,
+    y: Any,
+    loss: str | Loss | None = None,
+    tolerance: float = 1e-6,
+    *,
+    sample_weight: Any = None,
+) -> float:
     """Compare the gradients with central differences of the loss.
 
     Each weight is moved up and down a little, so that this takes two passes for each parameter: for small networks.
@@ -36,7 +44,7 @@ def gradient_check(net: Sequential, X: Any, y: Any, loss: str | Loss | None = No
     ----------
     net : Sequential
         Of dtype float64; it is not changed.
-    X, y, loss
+    X, y, loss, sample_weight
         As for `Sequential.fit`.
     tolerance : float, default 1e-6
         The largest relative error that passes.
@@ -56,7 +64,7 @@ def gradient_check(net: Sequential, X: Any, y: Any, loss: str | Loss | None = No
     _require_network(net)
     if net.dtype != np.float64:
         raise ValueError(f"net has dtype {net.dtype}; gradient_check takes float64")
-    value, gradients = net.loss_and_gradients(X, y, loss)
+    value, gradients = net.loss_and_gradients(X, y, loss, sample_weight=sample_weight)
     probe = copy.deepcopy(net)
     weights = [array.copy() for array in net.get_weights()]
     smallest = _SMALLEST_GRADIENT * max(1.0, abs(value))
@@ -70,7 +78,7 @@ def gradient_check(net: Sequential, X: Any, y: Any, loss: str | Loss | None = No
             for moved in (kept + step, kept - step):
                 array[at] = moved
                 probe.set_weights(weights)
-                values.append(probe.loss_and_gradients(X, y, loss)[0])
+                values.append(probe.loss_and_gradients(X, y, loss, sample_weight=sample_weight)[0])
             array[at] = kept
             numeric[at] = (values[0] - values[1]) / (kept + step - (kept - step))
         worst = max(worst, _compare(f"gradient {index}", gradient, numeric, tolerance, smallest))
@@ -78,7 +86,13 @@ def gradient_check(net: Sequential, X: Any, y: Any, loss: str | Loss | None = No
 
 
 def cross_check(
-    net: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float | None = None
+    net: Sequential,
+    X: Any,
+    y: Any,
+    loss: str | Loss | None = None,
+    tolerance: float | None = None,
+    *,
+    sample_weight: Any = None,
 ) -> float:
     """Compare the native backend with the NumPy one, on the same weights: every layer's output, loss and gradients.
 
@@ -86,7 +100,7 @@ def cross_check(
     ----------
     net : Sequential
         Of either backend; it is not changed.
-    X, y, loss
+    X, y, loss, sample_weight
         As for `Sequential.fit`.
     tolerance : float, optional
         The largest relative error that passes; None takes 1e-4 for float32 and 1e-10 for float64.
@@ -113,7 +127,7 @@ def cross_check(
         twin = Sequential(net.layers, dtype=net.dtype.name, seed=net.seed, backend=backend)
         twin.set_weights(weights)
         twin.set_state(net.get_state())
-        value, gradients = twin.loss_and_gradients(X, y, loss)
+        value, gradients = twin.loss_and_gradients(X, y, loss, sample_weight=sample_weight)
         named = {f"output of layer {index}": array for index, array in enumerate(twin.forward(X, layers=True))}
         named["loss"] = np.array(value)
         named.update({f"gradient {index}": array for index, array in enumerate(gradients)})

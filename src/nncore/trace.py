@@ -98,7 +98,7 @@ def trace(
     network: Sequential,
     x: Any,
     y: Any,
-    loss: str | Loss | None = None,
+    loss: Any = None,
     optimizer: str | Optimizer | None = None,
     *,
     limit: int = 8,
@@ -243,7 +243,7 @@ def _backward(
         activation = layers[index].activation
         dL_da.append(slope)
         if index == len(layers) - 1 and _from_logits(activation.name, loss):
-            delta = np.asarray(loss.gradient_from_logits(z[index], y))  # type: ignore[attr-defined]
+            delta = np.asarray(loss.gradient_from_logits(z[index], y))
         elif activation.name == "softmax":
             delta = (slope[:, None, :] @ np.asarray(activation.derivative(z[index])))[:, 0, :]
         else:

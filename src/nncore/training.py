@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks, losses, metrics, optimizers, streams, targets
+from nncore import checks, losses, metrics, optimizers, streams, targets, weights
 from nncore.errors import DivergenceError, NonFiniteData, NonFiniteLoss
 from nncore.history import History
 from nncore.layers import Dense
-from nncore.numpy_backend import require_finite
+from nncore.metrics import value_of
+from nncore.numpy_backend import require_finite, weighted_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nncore.losses import Loss
-    from nncore.network import Sequential
+    from nncore.network import LossLike, Sequential
     from nncore.optimizers import Optimizer
 
     Array = np.ndarray[Any, Any]
@@ -38,13 +39,15 @@ def fit(
     X: Any,
     y: Any,
     *,
-    loss: str | Loss | None,
+    loss: LossLike | None,
     optimizer: str | Optimizer,
     epochs: int,
     batch_size: int | None,
     shuffle: bool,
     validation_data: tuple[Any, Any] | None,
     validation_split: float,
+    sample_weight: Any,
+    class_weight: Any,
     metrics: Metric | Iterable[Metric],
     verbose: bool | int,
     seed: int | None,
@@ -67,15 +70,21 @@ def fit(
 
     X = checks.matrix(X, "X", network.n_in, network.dtype)
     y = _targets(network, y, len(X), loss)
+    given_weights = weights.samples(sample_weight, len(X))
     rows: Array | None = None  # which of the rows given are trained on; None is all
-    validation = None
+    validation: tuple[Array, Array, Array | None] | None = None
     if validation_data is not None:
-        validation = _validation_data(network, validation_data, validation_split, loss)
+        validation = *_validation_data(network, validation_data, validation_split, loss), None
     elif validation_split != 0:
         rows, held_out = _split(len(X), validation_split, seed)
-        validation = X[held_out], y[held_out]
-        _require_finite_rows(*validation, held_out)
+        held_weights = None
+        if given_weights is not None:
+            held_weights = weights.for_engine(given_weights[held_out], None, y, loss, "rows held out")
+            given_weights = given_weights[rows]
+        validation = X[held_out], y[held_out], held_weights
+        _require_finite_rows(*validation[:2], held_out)
         X, y = X[rows], y[rows]
+    row_weights = weights.for_engine(given_weights, class_weight, y, loss, "rows to train on")
     _warn_of_single_class(y, loss)
 
     batch_size = len(X) if batch_size is None else min(batch_size, len(X))
@@ -91,7 +100,7 @@ def fit(
     job = engine.job(
         X,
         y,
-        loss=loss.name,
+        loss=loss,
         batch_size=batch_size,
         shuffle=bool(shuffle),
         seed=seed,
@@ -100,6 +109,7 @@ def fit(
         slots=slots,
         record=bool(measures),
         threads=threads,
+        weights=row_weights,
     )
     pace = _Pace(network.n_parameters * batch_size)
     snapshot = None
@@ -125,7 +135,7 @@ def fit(
         network._epochs_trained += 1
         logs = {"loss": job.mean_loss}
         for name, metric in measures.items():
-            logs[name] = float(metric(job.predictions, y))
+            logs[name] = value_of(metric, job.predictions, y, given_weights)
         if validation is not None:
             logs.update({"val_" + name: value for name, value in _scores(network, *validation, loss, measures).items()})
         for name, value in logs.items():
@@ -136,20 +146,29 @@ def fit(
     return history
 
 
-def train_step(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer, loss: str | Loss | None) -> float:
+def train_step(
+    network: Sequential,
+    X: Any,
+    y: Any,
+    optimizer: str | Optimizer,
+    loss: LossLike | None,
+    sample_weight: Any,
+    class_weight: Any,
+) -> float:
     """Update `network` once; see `Sequential.train_step`."""
     loss = trainable_loss(network, loss)
     optimizer = optimizers.get(optimizer)
     X = checks.matrix(X, "X", network.n_in, network.dtype)
     y = _targets(network, y, len(X), loss)
     optimizer.check_run(None, loss.name, len(X), len(X))
+    row_weights = weights.for_engine(weights.samples(sample_weight, len(X)), class_weight, y, loss, "rows")
     engine = optimizer._engine_for(network)
     fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
     job = engine.job(
         X,
         y,
-        loss=loss.name,
+        loss=loss,
         batch_size=len(X),
         shuffle=False,
         seed=0,
@@ -158,6 +177,7 @@ def train_step(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer, 
         slots=slots,
         record=False,
         threads=None,
+        weights=row_weights,
     )
     snapshot, steps = engine.snapshot(slots), optimizer.steps
     try:
@@ -177,34 +197,47 @@ def train_step(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer, 
 
 
 def evaluate(
-    network: Sequential, X: Any, y: Any, loss: str | Loss | None, metrics: Metric | Iterable[Metric]
+    network: Sequential,
+    X: Any,
+    y: Any,
+    loss: LossLike | None,
+    metrics: Metric | Iterable[Metric],
+    sample_weight: Any,
 ) -> dict[str, float]:
     """Return the loss and the metrics of `network` on data; see `Sequential.evaluate`."""
     loss = resolved_loss(network, loss)
     measures = named_metrics(metrics)
     X = checks.matrix(X, "X", network.n_in, network.dtype)
     y = _targets(network, y, len(X), loss)
+    row_weights = weights.for_engine(weights.samples(sample_weight, len(X)), None, y, loss, "rows")
     _require_finite_rows(X, y)
-    return _scores(network, X, y, loss, measures)
+    return _scores(network, X, y, row_weights, loss, measures)
 
 
-def loss_and_gradients(network: Sequential, X: Any, y: Any, loss: str | Loss | None) -> tuple[float, list[Array]]:
+def loss_and_gradients(
+    network: Sequential, X: Any, y: Any, loss: LossLike | None, sample_weight: Any, class_weight: Any
+) -> tuple[float, list[Array]]:
     """Return the loss and its gradients; see `Sequential.loss_and_gradients`."""
     loss = trainable_loss(network, loss)
     X = checks.matrix(X, "X", network.n_in, network.dtype)
-    value, gradients = network._engine.loss_and_gradients(X, _targets(network, y, len(X), loss), loss.name)
+    y = _targets(network, y, len(X), loss)
+    row_weights = weights.for_engine(weights.samples(sample_weight, len(X)), class_weight, y, loss, "rows")
+    try:
+        value, gradients = network._engine.loss_and_gradients(X, y, loss, row_weights)
+    except NonFiniteLoss as error:  # of a loss of the user's
+        raise DivergenceError(layer=error.layer) from None
     return value, gradients
 
 
 # --------------------------------------------------------------------------------------------------------- arguments
 
 
-def resolved_loss(network: Sequential, loss: str | Loss | None) -> Loss:
+def resolved_loss(network: Sequential, loss: LossLike | None) -> Loss:
     """Return the loss object; None takes the one that fits the output."""
     return network._default_loss if loss is None else losses.get(loss)
 
 
-def trainable_loss(network: Sequential, loss: str | Loss | None) -> Loss:
+def trainable_loss(network: Sequential, loss: LossLike | None) -> Loss:
     """Return the loss object, or refuse a network with a layer that has no gradient."""
     if network._has_step:
         index = [layer.activation.name for layer in network.layers].index("step")
@@ -228,7 +261,7 @@ def named_metrics(chosen: Metric | Iterable[Metric]) -> dict[str, Callable[[Any,
 
 
 def _targets(network: Sequential, y: Any, n_rows: int, loss: Loss, name: str = "y") -> Array:
-    return targets.prepare(y, n_rows, network.n_out, network.layers[-1].activation, loss.name, network.dtype, name)
+    return targets.prepare(y, n_rows, network.n_out, network.layers[-1].activation, loss, network.dtype, name)
 
 
 def _validation_data(network: Sequential, pair: Any, validation_split: float, loss: Loss) -> tuple[Array, Array]:
@@ -258,11 +291,14 @@ def _split(n: int, fraction: float, seed: int) -> tuple[Array, Array]:
 def _require_finite_rows(X: Array, y: Array, rows: slice | Array = slice(None), prefix: str = "") -> None:
     with np.errstate(all="ignore"):
         require_finite(prefix + "X", X, rows)
-        require_finite(prefix + "y", y, rows)
+        if y.ndim == 2 or y.dtype.kind == "i":  # another shape is for a loss of the user's, and was looked through
+            require_finite(prefix + "y", y, rows)
 
 
 def _warn_of_single_class(y: Array, loss: Loss) -> None:
-    labels = loss.name == "cross_entropy" or (loss.name == "bce" and y.shape[1] == 1)
+    if isinstance(loss, losses.OwnLoss):
+        return
+    labels = loss.name == "cross_entropy" or (loss.name in ("bce", "hinge") and y.shape[1] == 1)
     if labels and targets.single_class(y):
         warnings.warn("y has a single class; the network will learn to answer always that", UserWarning, stacklevel=4)
 
@@ -317,17 +353,20 @@ def _print_epoch(epoch: int, epochs: int, logs: dict[str, float]) -> None:
 
 
 def _scores(
-    network: Sequential, X: Array, y: Array, loss: Loss, measures: dict[str, Callable[[Any, Any], float]]
+    network: Sequential,
+    X: Array,
+    y: Array,
+    row_weights: Array | None,
+    loss: Loss,
+    measures: dict[str, Callable[[Any, Any], float]],
 ) -> dict[str, float]:
     """Return the mean loss and each metric. The losses that training takes from the logits are so here too."""
     engine = network._engine
     activation = network.layers[-1].activation
     from_logits = None
-    if isinstance(network.layers[-1], Dense) and (activation.name, loss.name) in (
-        ("softmax", "cross_entropy"),
-        ("sigmoid", "bce"),
-    ):
-        from_logits = loss.from_logits_rows  # type: ignore[attr-defined]
+    if loss.logits_of == activation.name and isinstance(network.layers[-1], Dense):
+        from_logits = loss.from_logits_rows
+    own = isinstance(loss, losses.OwnLoss)
     weight, bias = engine.get_weights()[-2:] if from_logits is not None else (None, None)
     row_losses = np.empty(len(X))
     predictions = np.empty((len(X), network.n_out), network.dtype)
@@ -335,12 +374,21 @@ def _scores(
         part = slice(start, start + _ROWS_PER_EVALUATION)
         inputs = [X[part], *engine.forward_layers(X[part])]
         predictions[part] = inputs.pop()
+        if own:
+            continue
         with np.errstate(all="ignore"):
             if from_logits is None:
                 row_losses[part] = loss.rows(predictions[part], y[part])
             else:
                 row_losses[part] = from_logits(inputs[-1] @ weight + bias, y[part])
-    return {"loss": _mean(row_losses), **{name: float(metric(predictions, y)) for name, metric in measures.items()}}
+    if isinstance(loss, losses.OwnLoss):  # which need not be a mean over rows
+        value, _ = loss.value_and_gradient(predictions, y)
+        if row_weights is not None:
+            loss.require_rows(value)
+        row_losses[:] = value
+    mean = _mean(row_losses) if row_weights is None else weighted_mean(row_losses, row_weights)
+    values = {name: value_of(metric, predictions, y, row_weights) for name, metric in measures.items()}
+    return {"loss": mean, **values}
 
 
 def _mean(row_losses: Array) -> float:
