@@ -375,3 +375,15 @@ def test_weights_set_between_two_iterations_are_seen(backend):
     net.set_weights(twin.get_weights())
     found = net.train_step(FILE["X"], FILE["y"], optimizer=optimizer)
     assert found == pytest.approx(twin.evaluate(FILE["X"], FILE["y"])["loss"])
+
+
+def test_lbfgs_gives_the_same_bits_for_any_number_of_threads(rng):
+    pytest.importorskip("nncore._core")
+    X, y = rng.standard_normal((300, 9)), rng.standard_normal((300, 3))
+    found = []
+    for threads in (1, 2, 3):
+        net = network("native", "float32", (9, 40, 21, 3))
+        with nn.testing.force_threads(threads):
+            net.fit(X, y, optimizer="lbfgs", epochs=8, batch_size=None)
+        found.append([w.tobytes() for w in net.get_weights()])
+    assert found[0] == found[1] == found[2]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from math import isfinite
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,7 +178,8 @@ class LevenbergMarquardt(SecondOrder):
     loss, weights and damping stay.
 
     An iteration takes memory for three square matrices of the number of parameters, and time for a solution of so many
-    equations: it is for some hundreds of parameters, a few thousand at most.
+    equations: it is for some hundreds of parameters, a few thousand at most. Both are the work of NumPy's BLAS library,
+    which may round otherwise with another number of threads of its own.
 
     Parameters
     ----------
@@ -419,7 +420,7 @@ def lbfgs_iteration(
     x, value, gradient = point
     for remembered in (pairs, []) if pairs else ([],):  # the second time straight down, where the memory misleads
         direction = -lbfgs_product(gradient, remembered)
-        slope = float(gradient @ direction)
+        slope = _dot(gradient, direction)
         if not slope < 0:
             continue
         first = 1.0 if remembered else min(1.0, 1.0 / float(np.abs(gradient).sum()))
@@ -427,17 +428,22 @@ def lbfgs_iteration(
         def along(length: float, direction: Vector = direction) -> tuple[float, float, Any]:
             at = rounded(x + length * direction)
             there, its_gradient = function(at)
-            return there, float(its_gradient @ direction), (at, there, its_gradient)
+            return there, _dot(its_gradient, direction), (at, there, its_gradient)
 
         found = strong_wolfe(along, value, slope, first)
         if found is not None and found[1] < value:
             s, y = found[0] - x, found[2] - gradient
-            curvature = float(s @ y)
+            curvature = _dot(s, y)
             kept = list(remembered)
-            if curvature > 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(y)):
+            if curvature > 1e-10 * sqrt(_dot(s, s)) * sqrt(_dot(y, y)):
                 kept.append((s, y))
             return found, kept[-history:]
     return point, pairs
+
+
+def _dot(a: Vector, b: Vector) -> float:
+    """Return a.b in an order that follows from the length alone; that of a BLAS library may depend on its threads."""
+    return float(np.add.reduce(a * b))
 
 
 def lbfgs_product(gradient: Vector, pairs: Pairs) -> Vector:
@@ -445,14 +451,14 @@ def lbfgs_product(gradient: Vector, pairs: Pairs) -> Vector:
     q = gradient.copy()
     parts = []
     for s, y in reversed(pairs):
-        part = float(s @ q) / float(s @ y)
+        part = _dot(s, q) / _dot(s, y)
         q -= part * y
         parts.append(part)
     if pairs:
         s, y = pairs[-1]
-        q *= float(s @ y) / float(y @ y)
+        q *= _dot(s, y) / _dot(y, y)
     for (s, y), part in zip(pairs, reversed(parts), strict=True):
-        q += (part - float(y @ q) / float(s @ y)) * s
+        q += (part - _dot(y, q) / _dot(s, y)) * s
     return q
 
 
