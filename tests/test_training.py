@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, Dense, DivergenceError, Sequential, losses, streams, testing, training
+from nncore import MLP, SGD, Adam, Dense, DivergenceError, Sequential, fitting, losses, streams, testing, training
 
 
 def classifier(backend, **kwargs):
@@ -82,7 +82,7 @@ def test_short_calls_of_the_engine_change_nothing(backend, blobs, monkeypatch):
     X, y = blobs
     long, short = classifier(backend), classifier(backend)
     long.fit(X, y, epochs=2, batch_size=8)
-    monkeypatch.setattr(training, "_SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr(fitting, "_SECONDS_PER_CALL", 0.0)
     short.fit(X, y, epochs=2, batch_size=8)
     assert_same_weights(long, short)
 
@@ -525,7 +525,7 @@ def test_settings_of_an_optimizer_are_fixed():
 
 def test_one_quick_call_does_not_make_the_next_one_long():
     """The last batch of an epoch may have one row: Ctrl-C must not wait for a thousand full ones after it."""
-    pace = training._Pace(1)
+    pace = fitting.Pace(1)
     pace.took(1, 0.1)
     pace.took(1, 1e-6)
     assert pace.steps() == 1

@@ -23,7 +23,7 @@ from nncore.optimizers import SGD, Adam
 from nncore.perceptron import Perceptron
 
 if TYPE_CHECKING:
-    from nncore import datasets, io, testing
+    from nncore import callbacks, datasets, io, testing
     from nncore.io import load
 
 __version__ = "0.1.0"
@@ -42,6 +42,7 @@ __all__ = [
     "Sequential",
     "__version__",
     "activations",
+    "callbacks",
     "datasets",
     "get_num_threads",
     "identity",
@@ -68,7 +69,7 @@ def __getattr__(name: str) -> Any:
     """Import on first use what most programs do without, so that importing nncore stays quick."""
     import importlib
 
-    if name in ("datasets", "io", "testing"):
+    if name in ("callbacks", "datasets", "io", "testing"):
         return importlib.import_module(f"nncore.{name}")
     if name == "load":
         return importlib.import_module("nncore.io").load

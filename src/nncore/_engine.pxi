@@ -341,6 +341,7 @@ cdef class NativeEngine:
             nn_gate_leave(&self.gate)
             if nn_gate_wanted(&self.gate):
                 nn_gate_let_pass(&self.gate)
-        job.optimizer.steps += job.c.steps_done
+        # Not by the optimizer's own __setattr__: in its first line a Ctrl-C that waits would be raised, the steps uncounted.
+        PyObject_GenericSetAttr(job.optimizer, "steps", job.c.updates)
         if status != NN_OK:
             _refuse(status, bytes_needed, &job.c, first_step)

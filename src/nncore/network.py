@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Literal
 
+    from nncore.callbacks import Callback, EarlyStopping
     from nncore.losses import Loss
     from nncore.optimizers import Optimizer
     from nncore.planning import Plan
@@ -58,6 +59,8 @@ class Sequential:
     >>> net.predict([[0.0, 0.0]])
     array([[0.5]], dtype=float32)
     """
+
+    stop_training = False  # callbacks set it to end the `fit` that calls them
 
     def __init__(
         self,
@@ -272,7 +275,7 @@ class Sequential:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         loss: str | Loss | None = None,
         optimizer: str | Optimizer = "adam",
         epochs: int = 10,
@@ -280,22 +283,27 @@ class Sequential:
         shuffle: bool = True,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
+        early_stopping: bool | int | EarlyStopping | None = None,
         *,
         metrics: Metric | Iterable[Metric] = (),
+        callbacks: Callback | Iterable[Callback] = (),
         verbose: bool | int = 0,
         seed: int | None = None,
         threads: int | None = None,
+        max_seconds: float | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train the network.
 
         Parameters
         ----------
-        X : array_like of shape (n, n_in)
+        X : array_like of shape (n, n_in), or chunks
             Anything that `numpy.asarray` takes, and data frames; never modified. A C-contiguous array of the network's
-            dtype is not copied.
-        y : array_like
+            dtype is not copied, a `numpy.memmap` of a file larger than memory neither. Without `y` an iterable of
+            chunks (X, y), or a function that returns an iterator of them for each epoch; see Notes.
+        y : array_like, optional
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
-            shape (n,) or (n, 1).
+            shape (n,) or (n, 1). None where `X` gives chunks.
         loss : str or Loss, optional
             "mse", "bce" or "cross_entropy". None takes cross_entropy for a softmax output, bce for sigmoid, else mse.
         optimizer : str or Optimizer, default "adam"
@@ -310,26 +318,44 @@ class Sequential:
         validation_data : (X, y), optional
             Data to evaluate after each epoch.
         validation_split : float, default 0
-            Fraction of the rows that are held out, drawn at random by the seed, and evaluated after each epoch.
+            Fraction of the rows that are held out, drawn at random by the seed, and evaluated after each epoch; for
+            classes the same fraction of each. The rows of both sides are copied.
+        early_stopping : bool, int or EarlyStopping, optional
+            Whether to end when the loss on the validation data, or without these that of training, has not improved
+            for so many epochs (True: 10), with the best weights; see `nncore.callbacks.EarlyStopping`.
         metrics : sequence of str or callable
             "accuracy", "mse", "mae", or functions metric(pred, target).
+        callbacks : Callback or sequence of Callback
+            What to call between epochs and steps; see `nncore.callbacks`.
         verbose : bool or int, default 0
-            Whether to print a line for each epoch.
+            Whether to print a line for each epoch, with the time that is left where it is a second or more.
         seed : int, optional
             Replaces the network's seed for the order of this call's rows.
         threads : int, optional
             Upper bound for the number of threads.
+        max_seconds : float, optional
+            Time budget: training ends after the step that exceeds it. An epoch that is cut short is in the weights, and
+            not in the history.
+        resume : path_like, optional
+            File of a `nncore.callbacks.Checkpoint`, from which the run goes on, to the same bits as if it had never
+            ended, up to `epochs` in all. The other arguments are to be those of that run; weights, optimizer (with its
+            learning rate) and history are the file's.
 
         Returns
         -------
         History
+            Its `stopped` says why training ended.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit, or `X` or `y` is not finite: the network is as it was before the call.
+            If an argument does not fit, or `X` or `y` is not finite: the network is as it was before the call. Of
+            chunks after the first epoch, and of metrics: as it was at the start of that epoch.
         DivergenceError
-            If the loss or the weights overflow: the network is as it was at the start of that epoch.
+            If the loss or the weights overflow, with what to try: the network is as it was at the start of that epoch,
+            or has early stopping's best weights.
+        OSError
+            If a file of `resume` or of a callback cannot be read or written.
 
         Warns
         -----
@@ -339,6 +365,13 @@ class Sequential:
         Notes
         -----
         Ctrl-C raises KeyboardInterrupt between two steps; `history` has the finished epochs.
+
+        Of chunks, what is left of one begins the first batch of the next, so that all batches but the epoch's last are
+        full. `shuffle` acts within each chunk; `batch_size` None makes each a batch. The loss of the epoch is the mean
+        over all its rows; metrics keep its predictions and targets in memory.
+
+        Shuffled rows of a memory-mapped file come from all over it. Where it does not fit in memory each costs a read
+        of the disk; ``shuffle=False``, or chunks of consecutive rows, read in order.
         """
         with self._lock:
             return training.fit(
@@ -352,10 +385,14 @@ class Sequential:
                 shuffle=shuffle,
                 validation_data=validation_data,
                 validation_split=validation_split,
+                early_stopping=early_stopping,
                 metrics=metrics,
+                callbacks=callbacks,
                 verbose=verbose,
                 seed=seed,
                 threads=threads,
+                max_seconds=max_seconds,
+                resume=resume,
             )
 
     def train_step(self, X: Any, y: Any, optimizer: str | Optimizer, loss: str | Loss | None = None) -> float:

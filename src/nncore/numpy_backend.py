@@ -217,21 +217,30 @@ class NumpyEngine:
             changed no weight.
         """
         optimizer = job.optimizer
-        with np.errstate(all="ignore"):
-            for step in range(first_step, first_step + n_steps):
-                rows, x, y = job.batch(step)
-                require_finite("X", x, rows)
-                row_losses, predictions = self._backward(x, y, job.head)
-                if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
-                    require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
-                    raise NonFiniteLoss(step, self._first_overflow(x))
-                job.add_losses(step, row_losses)
-                if job.predictions is not None:
-                    job.predictions[rows] = predictions
-                optimizer.steps += 1
-                with self._lock:
-                    for weight, gradient, slots, decay in job.updates:
-                        optimizer.update(weight, gradient, slots, optimizer.learning_rate, optimizer.steps, decay)
+        job.before, steps, whole = self.snapshot(job.slots, job.before), optimizer.steps, True
+        try:
+            with np.errstate(all="ignore"):
+                for step in range(first_step, first_step + n_steps):
+                    rows, x, y = job.batch(step)
+                    require_finite("X", x, rows)
+                    row_losses, predictions = self._backward(x, y, job.head)
+                    if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
+                        require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
+                        raise NonFiniteLoss(step, self._first_overflow(x))
+                    job.add_losses(step, row_losses)
+                    if job.predictions is not None:
+                        job.predictions[rows] = predictions
+                    whole = False
+                    optimizer.steps += 1
+                    with self._lock:
+                        for weight, gradient, slots, decay in job.updates:
+                            optimizer.update(weight, gradient, slots, optimizer.learning_rate, optimizer.steps, decay)
+                    whole = True
+        except BaseException:
+            if not whole:  # Ctrl-C within an update: back to where this call began, as half a step is worth nothing
+                self.restore(job.before, job.slots)
+                optimizer.steps = steps
+            raise
 
     def _first_overflow(self, x: Array) -> int | None:
         """Return the index of the first layer whose output is not finite."""
@@ -304,6 +313,8 @@ class NumpyJob:
     steps_per_epoch : int
     predictions : ndarray of shape (n, n_out) or None
         Each row's prediction on its latest visit, before that batch's update.
+    loss_sum : float
+        The sum of the rows' losses in the epoch so far; set where a run goes on within an epoch.
     """
 
     __slots__ = (
@@ -311,13 +322,15 @@ class NumpyJob:
         "_batch_size",
         "_epoch",
         "_first_epoch",
-        "_loss_sum",
         "_order",
         "_seed",
         "_shuffle",
+        "before",
         "head",
+        "loss_sum",
         "optimizer",
         "predictions",
+        "slots",
         "steps_per_epoch",
         "updates",
         "y",
@@ -344,9 +357,11 @@ class NumpyJob:
         self.y = y
         self.head = head_for(engine._activations[-1], loss)
         self.optimizer = optimizer
+        self.slots = slots
+        self.before: tuple[Array, ...] | None = None  # what a call of `run` found
         self.updates = engine._updates(slots, optimizer.weight_decay)
         self.steps_per_epoch = -(-n // batch_size)
-        self._loss_sum = 0.0
+        self.loss_sum = 0.0
         self.predictions = np.zeros((n, engine.n_out), engine.dtype) if record else None
         self._batch_size = batch_size
         self._shuffle = shuffle and batch_size < n  # the order within a batch changes nothing but roundings
@@ -358,12 +373,12 @@ class NumpyJob:
     @property
     def mean_loss(self) -> float:
         """The mean loss over the rows, when an epoch is complete; each row's is that before its batch's update."""
-        return self._loss_sum / len(self.X)
+        return self.loss_sum / len(self.X)
 
     def add_losses(self, step: int, row_losses: Array) -> None:
         """Take note of the losses of a step's rows."""
-        so_far = 0.0 if step % self.steps_per_epoch == 0 else self._loss_sum
-        self._loss_sum = so_far + float(np.add.reduce(row_losses, dtype=np.float64))
+        so_far = 0.0 if step % self.steps_per_epoch == 0 else self.loss_sum
+        self.loss_sum = so_far + float(np.add.reduce(row_losses, dtype=np.float64))
 
     def batch(self, step: int) -> tuple[slice | Array, Array, Array]:
         """Return the indices of a step's rows, and the rows themselves of X and y."""
