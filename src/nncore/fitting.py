@@ -33,38 +33,21 @@ _SECONDS_PER_CALL = 0.05
 _LEAST_SECONDS_LEFT = 1.0  # shorter waits are not announced
 
 
-class Undo:
-    """Weights, slots and the optimizer's count of steps as they were, and the way back to them.
+def undo(error: BaseException, engine: Any, optimizer: Optimizer, slots: Any, snapshot: Any, steps: int) -> None:
+    """Bring weights, slots and the optimizer's count back, unless an interrupt has left all numbers finite.
 
     Parameters
     ----------
-    engine
-        The network's engine.
-    optimizer : Optimizer
-        What trains it.
-    slots
-        The optimizer's memory.
+    error : BaseException
+        What ended the steps.
+    engine, optimizer, slots
+        What they changed.
+    snapshot, steps
+        What ``engine.snapshot(slots)`` and the optimizer's count were before them.
     """
-
-    __slots__ = ("_engine", "_optimizer", "_saved", "_slots", "_steps")
-
-    def __init__(self, engine: Any, optimizer: Optimizer, slots: Any) -> None:
-        self._engine = engine
-        self._optimizer = optimizer
-        self._slots = slots
-        self._saved: Any = None
-        self._steps = 0
-
-    def mark(self) -> None:
-        """Take note of how things are."""
-        self._saved = self._engine.snapshot(self._slots, self._saved)
-        self._steps = self._optimizer.steps
-
-    def after(self, error: BaseException) -> None:
-        """Go back to what `mark` saw, unless the error is an interrupt that left all numbers finite."""
-        if isinstance(error, Exception) or not self._engine.finite(self._slots):
-            self._engine.restore(self._saved, self._slots)
-            self._optimizer.steps = self._steps
+    if isinstance(error, Exception) or not engine.finite(slots):
+        engine.restore(snapshot, slots)
+        optimizer.steps = steps
 
 
 class Pace:
@@ -126,32 +109,16 @@ class Run:
         What a run that resumes this one must have in common with it.
     """
 
-    __slots__ = (
-        "_between",
-        "_first",
-        "_pace",
-        "_seen",
-        "_undo",
-        "batch_callbacks",
-        "began",
-        "callbacks",
-        "deadline",
-        "engine",
-        "epochs",
-        "history",
-        "loss",
-        "measures",
-        "network",
-        "optimizer",
-        "pausing",
-        "position",
-        "settings",
-        "slots",
-        "source",
-        "stopped",
-        "validation",
-        "verbose",
-    )
+    # Not in __slots__: so the calls that need none of these, and may be short, have nothing to set.
+    callbacks: tuple[Callback, ...] = ()
+    batch_callbacks: tuple[Callback, ...] = ()
+    pausing: tuple[Callback, ...] = ()
+    deadline: float | None = None
+    settings: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
+    stopped: str | None = None
+    position = 0
+    _between = False  # whether there is something to do between two calls of the engine
+    _seen = 0.0
 
     def __init__(
         self,
@@ -178,18 +145,9 @@ class Run:
         self.measures = measures
         self.validation = validation
         self.verbose = verbose
-        self.callbacks: tuple[Callback, ...] = ()
-        self.batch_callbacks: tuple[Callback, ...] = ()
-        self.pausing: tuple[Callback, ...] = ()
-        self.deadline: float | None = None
-        self.settings: dict[str, Any] = {}
-        self.stopped: str | None = None
-        self.position = 0
-        self._between = False  # whether there is something to do between two calls of the engine
         self._first = history.epochs
         self._pace = Pace(network._n_parameters * batch_size)
-        self._undo = Undo(self.engine, optimizer, slots)
-        self._seen = 0.0
+        self._snapshot: Any = None
         self.began = perf_counter()
 
     def watch(self, callbacks: tuple[Callback, ...], max_seconds: float | None, settings: dict[str, Any]) -> None:
@@ -221,10 +179,11 @@ class Run:
         earlier = history.seconds
         called: list[Callback] = []
         try:
-            for callback in self.callbacks:
-                called.append(callback)
-                callback.on_train_begin()
-            self._see_stop(self.callbacks)
+            if self.callbacks:
+                for callback in self.callbacks:
+                    called.append(callback)
+                    callback.on_train_begin()
+                self._see_stop(self.callbacks)
             while self.stopped is None and len(history.history["loss"]) < self.epochs:
                 self._one_epoch()
             history.stopped = self.stopped or "epochs"
@@ -232,7 +191,7 @@ class Run:
             history.stopped = "interrupt"
             raise
         finally:
-            history.seconds = earlier + self.elapsed()
+            history.seconds = earlier + (perf_counter() - self.began)
             if called:
                 self._end(called)
 
@@ -248,20 +207,22 @@ class Run:
         epoch, trained = len(records["loss"]), network._epochs_trained
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
-        self._undo.mark()
+        engine, optimizer, slots = self.engine, self.optimizer, self.slots
+        self._snapshot, steps = engine.snapshot(slots, self._snapshot), optimizer.steps
         try:
             if not self._steps_of_epoch(epoch - self._first):
                 return
             logs = self._logs()
             for name, value in logs.items():
                 records[name].append(value)
-            self.position = 0
+            if self.position:
+                self.position = 0
             network._epochs_trained = trained + 1
         except BaseException as error:
             if network._epochs_trained == trained:
                 for values in records.values():  # where Ctrl-C came between two of them
                     del values[epoch:]
-                self._undo.after(error)
+                undo(error, engine, optimizer, slots, self._snapshot, steps)
             raise
         if self.verbose:
             self._print(epoch, logs)
@@ -276,11 +237,12 @@ class Run:
         pace, engine, done = self._pace, self.engine, self.position
         for job, step, end in self.source.segments(epoch, done):
             while step < end:
-                if self.stopped is not None:
-                    self._require_finite(job, step - 1, done)
-                    return False
                 n_steps = min(pace.steps(), end - step)
                 if self._between:
+                    if self.stopped is not None:
+                        if not engine.finite(self.slots):
+                            raise self._diverged(NonFiniteLoss(step - 1), job, done - 1)
+                        return False
                     n_steps = self._bound(n_steps, job, step)
                 started = perf_counter()
                 try:
@@ -294,12 +256,9 @@ class Run:
                 done += n_steps
                 if self._between:
                     self._pause(job, step - 1, done)
-        self._require_finite(job, step - 1, done)
+        if not engine.finite(self.slots):
+            raise self._diverged(NonFiniteLoss(step - 1), job, done - 1)
         return True
-
-    def _require_finite(self, job: Any, step: int, done: int) -> None:
-        if not self.engine.finite(self.slots):
-            raise self._diverged(NonFiniteLoss(step), job, done - 1)
 
     def _diverged(self, error: NonFiniteLoss, job: Any, step: int) -> DivergenceError:
         from nncore.divergence import report

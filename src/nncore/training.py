@@ -16,7 +16,7 @@ import numpy as np
 
 from nncore import checks, losses, metrics, optimizers, targets
 from nncore.errors import NonFiniteData, NonFiniteLoss
-from nncore.fitting import Run, Undo
+from nncore.fitting import Run, undo
 from nncore.history import History
 from nncore.numpy_backend import require_finite
 from nncore.sources import Arrays, given_as_chunks
@@ -64,18 +64,18 @@ def fit(
     epochs = checks.non_negative_int(epochs, "epochs")
     if batch_size is not None:
         batch_size = checks.positive_int(batch_size, "batch_size")
-    if not isinstance(shuffle, bool | np.bool_):
+    if type(shuffle) is not bool and not isinstance(shuffle, np.bool_):
         raise TypeError(f"shuffle is {shuffle!r}; expected True or False")
-    if not isinstance(verbose, bool | int | np.bool_ | np.integer):
+    if type(verbose) is not int and not isinstance(verbose, bool | int | np.bool_ | np.integer):
         raise TypeError(f"verbose is {verbose!r}; expected True, False or an integer")
     seed = network.seed if seed is None else checks.seed(seed)
     if threads is not None:
         threads = checks.positive_int(threads, "threads")
     if max_seconds is not None:
         max_seconds = checks.finite_float(max_seconds, "max_seconds", above=0.0)
-    measures = named_metrics(metrics)
+    measures = {} if type(metrics) is tuple and not metrics else named_metrics(metrics)
     called: tuple[Callback, ...] = ()
-    if callbacks != () or early_stopping is not None:
+    if early_stopping is not None or type(callbacks) is not tuple or callbacks:
         from nncore.callbacks import prepared  # many programs go without
 
         called = prepared(callbacks, early_stopping)
@@ -146,7 +146,7 @@ def fit(
         batch_size or 1,
         loss,
         measures,
-        None if held_out is None else lambda: _scores(network, *held_out, loss, measures),
+        None if held_out is None else _validation(network, held_out, loss, measures),
         verbose,
     )
     if called or max_seconds is not None:
@@ -187,15 +187,14 @@ def train_step(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer, 
         record=False,
         threads=None,
     )
-    undo = Undo(engine, optimizer, slots)
-    undo.mark()
+    snapshot, steps = engine.snapshot(slots), optimizer.steps
     try:
         engine.run(job, 0, 1)
         if not engine.finite(slots):
             raise NonFiniteLoss(0)
     except BaseException as error:
         failure = _diverged(network, error, X, y, loss, optimizer) if isinstance(error, NonFiniteLoss) else error
-        undo.after(error)
+        undo(error, engine, optimizer, slots, snapshot, steps)
         if isinstance(error, NonFiniteData) and fresh:
             optimizer._release()
         raise failure from None
@@ -281,6 +280,12 @@ def _split(
     pair = X[held], y[held]
     _require_finite_rows(*pair, held)
     return X[rows], y[rows], rows, pair
+
+
+def _validation(
+    network: Sequential, pair: tuple[Array, Array], loss: Loss, measures: dict[str, Callable[[Any, Any], float]]
+) -> Callable[[], dict[str, float]]:
+    return lambda: _scores(network, *pair, loss, measures)
 
 
 def _chunks(network: Sequential, X: Any, loss: Loss, settings: dict[str, Any]) -> Chunks:
