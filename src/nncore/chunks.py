@@ -65,11 +65,6 @@ class Chunks:
         prepared: Callable[[Any, Any, str], tuple[Array, Array]],
         settings: dict[str, Any],
     ) -> None:
-        if not callable(given) and not hasattr(given, "__iter__"):
-            raise TypeError(
-                f"y is None and X is of type {type(given).__name__}; expected targets, or as X an iterable of chunks "
-                "(X, y) or a function that returns an iterator of them"
-            )
         self._engine = engine
         self._given = given
         self._prepared = prepared

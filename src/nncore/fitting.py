@@ -65,6 +65,10 @@ class Pace:
         # Forward and backward are three passes of two operations each, at 5 GFLOP/s or more.
         self.seconds_per_step = 2e-5 + 6 * multiplications_per_pass / 5e9
 
+    def be_careful(self) -> None:
+        """Begin with a single step, and do more as they turn out to be quick."""
+        self.seconds_per_step = _SECONDS_PER_CALL
+
     def steps(self) -> int:
         """Return how many steps the next call should have."""
         return max(1, int(_SECONDS_PER_CALL / self.seconds_per_step))
@@ -146,7 +150,7 @@ class Run:
         self.validation = validation
         self.verbose = verbose
         self._first = history.epochs
-        self._pace = Pace(network._n_parameters * batch_size)
+        self.pace = Pace(network._n_parameters * batch_size)
         self._snapshot: Any = None
         self.began = perf_counter()
 
@@ -234,7 +238,7 @@ class Run:
 
     def _steps_of_epoch(self, epoch: int) -> bool:
         """Do an epoch's steps; say whether all of them."""
-        pace, engine, done = self._pace, self.engine, self.position
+        pace, engine, done = self.pace, self.engine, self.position
         for job, step, end in self.source.segments(epoch, done):
             while step < end:
                 n_steps = min(pace.steps(), end - step)
@@ -285,7 +289,7 @@ class Run:
             self._seen = 0.0 if step % job.steps_per_epoch == 0 else job.loss_sum
             return 1
         if self.deadline is not None:
-            left = (self.deadline - perf_counter()) / self._pace.seconds_per_step
+            left = (self.deadline - perf_counter()) / self.pace.seconds_per_step
             return max(1, min(n_steps, ceil(left)))
         return n_steps
 

@@ -82,7 +82,12 @@ class Arrays:
 
 
 def given_as_chunks(X: Any) -> bool:
-    """Say, where there are no targets, that `X` gives chunks; refuse arrays without targets."""
+    """Say, where there are no targets, that `X` gives chunks; refuse what can give none."""
     if isinstance(X, np.ndarray) or hasattr(X, "__array__") or hasattr(X, "to_numpy"):
         raise TypeError("y is None; expected a target for each row of X, or as X an iterable of chunks (X, y)")
+    if not callable(X) and not hasattr(X, "__iter__"):
+        raise TypeError(
+            f"y is None and X is of type {type(X).__name__}; expected targets, or as X an iterable of chunks (X, y) or a "
+            "function that returns an iterator of them"
+        )
     return True

@@ -83,6 +83,7 @@ def fit(
     chunks = y is None and given_as_chunks(X)
     rows: Array | None = None  # which of the rows given are trained on; None is all
     held_out: tuple[Array, Array] | None = None
+    mapped = isinstance(X, np.memmap)  # then nobody knows how long it takes to read a row
     if not chunks:
         X = checks.matrix(X, "X", network.n_in, network.dtype)
         y = _targets(network, y, len(X), loss)
@@ -153,6 +154,8 @@ def fit(
         run.watch(called, max_seconds, made_with)
     if checkpoint is not None:
         checkpoint.load_run(run)
+    if mapped:
+        run.pace.be_careful()
     network._history = history
     try:
         run.train()
