@@ -147,7 +147,7 @@ def test_refused_chunks_leave_the_network_as_it_was(backend, blobs, chunks, erro
 def test_an_iterator_lasts_one_epoch(backend, blobs):
     X, y = blobs
     net, twin = classifier(backend), classifier(backend)
-    with pytest.raises(ValueError, match="no chunk in epoch 2 .*expected a list or a function"):
+    with pytest.raises(ValueError, match=r"no chunk in epoch 2 .*expected a list or a function"):
         net.fit(iter(cut(X, y, [60, 60])), epochs=2)
     assert net.history.epochs == net.epochs_trained == 1
     twin.fit(iter(cut(X, y, [60, 60])), epochs=1)

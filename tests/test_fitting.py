@@ -134,7 +134,6 @@ def test_an_interrupt_between_two_entries_of_the_record(backend, blobs):
     assert {len(values) for values in net.history.history.values()} == {1} == {net.epochs_trained}
 
 
-
 @pytest.mark.parametrize("optimizer", [Adam, lambda: SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01)])
 def test_numpy_interrupted_at_any_line_of_an_update_leaves_whole_steps(blobs, optimizer):
     """The weights and the optimizer are always those after so many whole steps, and the count says how many."""

@@ -79,7 +79,13 @@ def test_a_fit_holds_out_each_class(backend, rng):
 
     for labels in (y, np.eye(3)[y]):
         net = MLP([4, 3], output="softmax", backend=backend)
-        net.fit(X, labels, epochs=1, validation_split=0.2, metrics=[lambda p, t: metric(p, t if t.ndim == 1 else t.argmax(1))])
+        net.fit(
+            X,
+            labels,
+            epochs=1,
+            validation_split=0.2,
+            metrics=[lambda p, t: metric(p, t if t.ndim == 1 else t.argmax(1))],
+        )
     assert seen == [[72, 7, 1], [18, 1, 1]] * 2
 
 

@@ -300,7 +300,7 @@ class Sequential:
         X : array_like of shape (n, n_in), or chunks
             Anything that `numpy.asarray` takes, and data frames; never modified. A C-contiguous array of the network's
             dtype is not copied, a `numpy.memmap` of a file larger than memory neither. Without `y` an iterable of
-            chunks (X, y), or a function that returns an iterator of them for each epoch; see Notes.
+            chunks (X, y), or a function that returns an iterator of them for each epoch; see `nncore.chunks`.
         y : array_like, optional
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
             shape (n,) or (n, 1). None where `X` gives chunks.
@@ -321,8 +321,8 @@ class Sequential:
             Fraction of the rows that are held out, drawn at random by the seed, and evaluated after each epoch; for
             classes the same fraction of each. The rows of both sides are copied.
         early_stopping : bool, int or EarlyStopping, optional
-            Whether to end when the loss on the validation data, or without these that of training, has not improved
-            for so many epochs (True: 10), with the best weights; see `nncore.callbacks.EarlyStopping`.
+            Whether to end when the loss of validation, or without it of training, has not improved for so many epochs
+            (True: 10), with the best weights; see `nncore.callbacks.EarlyStopping`.
         metrics : sequence of str or callable
             "accuracy", "mse", "mae", or functions metric(pred, target).
         callbacks : Callback or sequence of Callback
@@ -337,9 +337,8 @@ class Sequential:
             Time budget: training ends after the step that exceeds it. An epoch that is cut short is in the weights, and
             not in the history.
         resume : path_like, optional
-            File of a `nncore.callbacks.Checkpoint`, from which the run goes on, to the same bits as if it had never
-            ended, up to `epochs` in all. The other arguments are to be those of that run; weights, optimizer (with its
-            learning rate) and history are the file's.
+            File of a `nncore.callbacks.Checkpoint`, from which the run goes on, to the same bits, up to `epochs` in
+            all. Other arguments are to be those of that run; weights, optimizer, its rate and history are the file's.
 
         Returns
         -------
@@ -349,8 +348,7 @@ class Sequential:
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit, or `X` or `y` is not finite: the network is as it was before the call. Of
-            chunks after the first epoch, and of metrics: as it was at the start of that epoch.
+            If an argument does not fit, or `X` or `y` is not finite: the network is as it was before the call.
         DivergenceError
             If the loss or the weights overflow, with what to try: the network is as it was at the start of that epoch,
             or has early stopping's best weights.
@@ -365,13 +363,6 @@ class Sequential:
         Notes
         -----
         Ctrl-C raises KeyboardInterrupt between two steps; `history` has the finished epochs.
-
-        Of chunks, what is left of one begins the first batch of the next, so that all batches but the epoch's last are
-        full. `shuffle` acts within each chunk; `batch_size` None makes each a batch. The loss of the epoch is the mean
-        over all its rows; metrics keep its predictions and targets in memory.
-
-        Shuffled rows of a memory-mapped file come from all over it. Where it does not fit in memory each costs a read
-        of the disk; ``shuffle=False``, or chunks of consecutive rows, read in order.
         """
         with self._lock:
             return training.fit(

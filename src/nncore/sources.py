@@ -87,7 +87,7 @@ def given_as_chunks(X: Any) -> bool:
         raise TypeError("y is None; expected a target for each row of X, or as X an iterable of chunks (X, y)")
     if not callable(X) and not hasattr(X, "__iter__"):
         raise TypeError(
-            f"y is None and X is of type {type(X).__name__}; expected targets, or as X an iterable of chunks (X, y) or a "
-            "function that returns an iterator of them"
+            f"y is None and X is of type {type(X).__name__}; expected targets, or as X an iterable of chunks (X, y) or "
+            "a function that returns an iterator of them"
         )
     return True
