@@ -262,6 +262,16 @@ def test_chunks_go_on_at_an_epochs_start(backend, blobs, tmp_path):
     assert_same_weights(whole, resumed)
 
 
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(backend, blobs, tmp_path):
+    X, y = blobs
+    path = tmp_path / "run.npz"
+    others = ["other.npz.999999999.ab.tmp", f"run.npz.{os.getpid()}.ab.tmp", "run.npz.old", "run.npz.mine.tmp"]
+    for name in ["run.npz.999999999.ab.tmp", *others]:
+        (tmp_path / name).touch()
+    classifier(backend).fit(X, y, epochs=1, callbacks=Checkpoint(path))
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "run.npz"])
+
+
 # ------------------------------------------------------------------------------------------------------ damaged files
 
 
@@ -375,6 +385,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(backend, t
     assert last.wait(timeout=60) == 0
     for process in (reference, last):
         process.stdout.close()
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
     with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "killed.npz") as killed:
         assert whole.files == killed.files
         for name in whole.files:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import sys
+import threading
 import time
+import types
+import weakref
 
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, History, fitting
+from nncore import MLP, SGD, Adam, History, callbacks, fitting
 from nncore.callbacks import Callback
 
 
@@ -193,9 +198,6 @@ def engine_run(net, X, y, optimizer, steps):
 
 def test_steps_of_a_call_that_ctrl_c_ends_are_counted(backend, blobs):
     """Ctrl-C is raised at the first line of Python after the core's call: the steps were done and must count."""
-    import signal
-    import threading
-
     X, y = np.tile(blobs[0], (300, 1)), np.tile(blobs[1], 300)
     net, twin, optimizer = classifier(backend), classifier(backend), SGD(0.01)
     alarm = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
@@ -219,7 +221,21 @@ def engine_slots(net, optimizer):
     optimizer._slots = net._engine.new_slots(optimizer.n_slots)
 
 
-def test_a_history_says_what_it_is_for_drawing():
+def test_a_history_is_drawn_by_the_module_for_that(monkeypatch):
     history = History(["loss"])
     assert (history.stopped, history.seconds, history.epochs) == (None, 0.0, 0)
-    assert callable(history.plot)
+    module = types.ModuleType("nncore.plot")
+    module.history = lambda *args, **kwargs: (args, kwargs)
+    monkeypatch.setitem(sys.modules, "nncore.plot", module)
+    assert history.plot(1, names=2) == ((history, 1), {"names": 2})
+
+
+def test_the_data_are_not_kept_after_training(backend, blobs):
+    X, y = blobs
+    X = X.copy()
+    bar, net = callbacks.ProgressBar(), classifier(backend)
+    net.fit(X, y, epochs=1, callbacks=[bar])
+    gone = weakref.ref(X)
+    del X
+    gc.collect()
+    assert gone() is None

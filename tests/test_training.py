@@ -274,15 +274,19 @@ def test_one_class_trains_and_says_so(backend, y):
 # -------------------------------------------------------------------------------------------------------- validation
 
 
-def test_a_split_is_drawn_by_the_seed(backend, blobs):
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_split_is_drawn_by_the_seed(backend, blobs, classes):
     X, y = blobs
-    net, by_hand = classifier(backend), classifier(backend)
-    history = net.fit(X, y, epochs=2, validation_split=0.25)
+    nets = [MLP([5, 8, 3], output="softmax" if classes else "identity", backend=backend) for _ in range(2)]
+    y = y if classes else X[:, :3] ** 2
+    history = nets[0].fit(X, y, epochs=2, validation_split=0.25)
     order = streams.permutation(0, streams.SPLIT, 0, 120)
-    held, kept = np.sort(order[:30]), np.sort(order[30:])
-    expected = by_hand.fit(X[kept], y[kept], epochs=2, validation_data=(X[held], y[held]))
+    held = np.concatenate([order[order % 3 == label][:10] for label in range(3)]) if classes else order[:30]
+    held = np.sort(held)
+    kept = np.setdiff1d(np.arange(120), held)
+    expected = nets[1].fit(X[kept], y[kept], epochs=2, validation_data=(X[held], y[held]))
     assert history.history == expected.history
-    assert_same_weights(net, by_hand)
+    assert_same_weights(*nets)
 
 
 def test_a_bad_row_of_a_split_keeps_its_number(backend, blobs):

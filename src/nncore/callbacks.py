@@ -176,6 +176,7 @@ class EarlyStopping(_Monitor):
         """Bring back the best weights."""
         if self._weights is not None:
             self.network.set_weights(self._weights)
+            self._weights = None
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: best value, weights, and how long it is ago."""
@@ -246,6 +247,13 @@ class Checkpoint(_Monitor):
             super()._check(names, chunks)
         if self.steps is not None and chunks:
             raise ValueError("Checkpoint's steps is given and X gives chunks, within which no run can go on")
+
+    def on_train_begin(self) -> None:
+        """Begin anew, or go on; what a process that was killed while it wrote has left is removed."""
+        from nncore.checkpoints import clear
+
+        super().on_train_begin()
+        clear(self.path)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write, if it is time to."""

@@ -76,6 +76,17 @@ def write(path: str, run: Run) -> None:
     io._write(path, contents)
 
 
+def clear(path: str) -> None:
+    """Remove what processes that were killed while they wrote this file have left beside it."""
+    folder, name = os.path.split(os.path.realpath(path))
+    for entry in os.listdir(folder):
+        if not (entry.startswith(name + ".") and entry.endswith(".tmp")):
+            continue
+        writer = entry[len(name) + 1 :].partition(".")[0]
+        if writer.isdecimal() and not os.path.exists(f"/proc/{writer}") and os.path.exists("/proc/self"):
+            os.unlink(os.path.join(folder, entry))
+
+
 class Checkpoint:
     """What a file holds.
 

@@ -1,15 +1,16 @@
 """Rows that arrive in chunks, for data larger than memory: a source as `sources.Arrays` is one.
 
-``fit`` takes as X, without y, an iterable of pairs (X, y), which is gone through once for each epoch, or a function that
-returns an iterator of them for each epoch. Batches are cut from the rows as they come: what is left of a chunk begins
-the first batch of the next, so that all batches but an epoch's last are full, and without shuffling the size of the
-chunks changes nothing. ``shuffle`` acts within each chunk, ``batch_size=None`` makes each a batch. The loss of an epoch is
-the mean over all its rows; metrics keep its predictions and targets in memory. Errors leave the network as it was at the
-start of the epoch.
+``fit`` takes as X, without y, an iterable of pairs (X, y), which is gone through once for each epoch, or a function
+that returns an iterator of them for each epoch. Batches are cut from the rows as they come: what is left of a chunk
+begins the first batch of the next, so that all batches but an epoch's last are full, and without shuffling the size of
+the chunks changes nothing. ``shuffle`` acts within each chunk, ``batch_size=None`` makes each a batch. The loss of an
+epoch is the mean over all its rows; metrics keep its predictions and targets in memory. Errors leave the network as it
+was at the start of the epoch.
 
-The other way is a `numpy.memmap` as X, of the network's dtype, which is not copied. Shuffled rows come from all over the
-file: where it does not fit in memory each row costs a read of the disk, and of all that the system reads ahead with it.
-``shuffle=False`` on rows that were shuffled once, or chunks of consecutive rows, are read in order.
+The other way is a `numpy.memmap` as X, of the network's dtype, which is not copied (but for ``validation_split``, which
+copies all rows). Shuffled rows come from all over the file: where it does not fit in memory each row costs a read of
+the disk, and of all that the system reads ahead with it. ``shuffle=False`` on rows that were shuffled once, or chunks
+of consecutive rows, are read in order.
 """
 
 from __future__ import annotations

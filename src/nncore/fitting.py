@@ -204,6 +204,7 @@ class Run:
 
         with ExitStack() as stack:  # each is called, also where another one fails
             for callback in reversed(callbacks):
+                stack.callback(callback.__dict__.pop, "_run")  # it has the data, and a callback may live long
                 stack.callback(callback.on_train_end)
 
     def _one_epoch(self) -> None:

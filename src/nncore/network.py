@@ -299,8 +299,7 @@ class Sequential:
         ----------
         X : array_like of shape (n, n_in), or chunks
             Anything that `numpy.asarray` takes, and data frames; never modified. A C-contiguous array of the network's
-            dtype is not copied, a `numpy.memmap` of a file larger than memory neither. Without `y` an iterable of
-            chunks (X, y), or a function that returns an iterator of them for each epoch; see `nncore.chunks`.
+            dtype is not copied, nor is such a `numpy.memmap`. Without `y`, chunks (X, y); see `nncore.chunks`.
         y : array_like, optional
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
             shape (n,) or (n, 1). None where `X` gives chunks.
@@ -318,8 +317,7 @@ class Sequential:
         validation_data : (X, y), optional
             Data to evaluate after each epoch.
         validation_split : float, default 0
-            Fraction of the rows that are held out, drawn at random by the seed, and evaluated after each epoch; for
-            classes the same fraction of each. The rows of both sides are copied.
+            Fraction of the rows, of each class alike, held out at random by the seed and evaluated after each epoch.
         early_stopping : bool, int or EarlyStopping, optional
             Whether to end when the loss of validation, or without it of training, has not improved for so many epochs
             (True: 10), with the best weights; see `nncore.callbacks.EarlyStopping`.
@@ -334,8 +332,7 @@ class Sequential:
         threads : int, optional
             Upper bound for the number of threads.
         max_seconds : float, optional
-            Time budget: training ends after the step that exceeds it. An epoch that is cut short is in the weights, and
-            not in the history.
+            Time budget: training ends after the step that exceeds it; only whole epochs are in the history.
         resume : path_like, optional
             File of a `nncore.callbacks.Checkpoint`, from which the run goes on, to the same bits, up to `epochs` in
             all. Other arguments are to be those of that run; weights, optimizer, its rate and history are the file's.
@@ -350,10 +347,9 @@ class Sequential:
         TypeError, ValueError
             If an argument does not fit, or `X` or `y` is not finite: the network is as it was before the call.
         DivergenceError
-            If the loss or the weights overflow, with what to try: the network is as it was at the start of that epoch,
-            or has early stopping's best weights.
+            If the loss or the weights overflow: the network is as at the epoch's start, or early stopping's best.
         OSError
-            If a file of `resume` or of a callback cannot be read or written.
+            If a file of `resume` or a callback cannot be read or written.
 
         Warns
         -----
