@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from nncore.network import Sequential
+
     Array = np.ndarray[Any, Any]
 
 __all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "ProgressBar"]
@@ -165,7 +167,7 @@ class EarlyStopping(_Monitor):
         if self._improved(epoch, logs):
             self._wait = 0
             if self.restore_best:
-                self._weights = self.network.get_weights()
+                self._weights = _weights(self.network)
             return
         self._wait += 1
         if self._wait >= self.patience:
@@ -175,7 +177,7 @@ class EarlyStopping(_Monitor):
     def on_train_end(self) -> None:
         """Bring back the best weights."""
         if self._weights is not None:
-            self.network.set_weights(self._weights)
+            _set_weights(self.network, self._weights)
             self._weights = None
 
     def state(self) -> dict[str, Any]:
@@ -325,6 +327,18 @@ class CSVLogger(Callback):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _weights(network: Sequential) -> list[Array]:
+    """Return the weights, and after them what layers keep beside these, where they do."""
+    return [*network.get_weights(), *(network.get_state() if hasattr(network, "get_state") else ())]
+
+
+def _set_weights(network: Sequential, arrays: list[Array]) -> None:
+    n = len(network.get_weights())
+    network.set_weights(arrays[:n])
+    if len(arrays) > n:
+        network.set_state(arrays[n:])  # type: ignore[attr-defined]
 
 
 def _path(path: str | os.PathLike[str]) -> str:

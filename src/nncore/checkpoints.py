@@ -176,7 +176,10 @@ class Checkpoint:
 
     def load_network(self, network: Sequential, optimizer: Optimizer, slots: Any) -> None:
         """Bring weights, count of epochs and optimizer to where the run was."""
-        network._engine.set_weights(self._weights)
+        n = len(network.get_weights())
+        network._engine.set_weights(self._weights[:n])
+        if len(self._weights) > n:  # what layers keep beside their weights
+            network._engine.set_state(self._weights[n:])
         network._epochs_trained = self._trained
         load_optimizer_state(optimizer, slots, self._optimizer)
 
@@ -217,14 +220,16 @@ def optimizer_settings(optimizer: Optimizer) -> dict[str, Any]:
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
     """Return all that an optimizer has gathered, and its learning rate where that is a number."""
-    rate = optimizer.learning_rate
+    rate = getattr(optimizer, "learning_rate", None)
+    if hasattr(optimizer, "state"):
+        own = optimizer.state()
+    else:
+        own = {"steps": optimizer.steps, "slots": optimizer._slots.arrays()}
     return {
         "name": optimizer.name,
         "settings": optimizer_settings(optimizer),
         "learning_rate": rate if isinstance(rate, float) else None,
-        "steps": optimizer.steps,
-        "slots": optimizer._slots.arrays(),
-        **(optimizer.state() if hasattr(optimizer, "state") else {}),
+        **own,
     }
 
 

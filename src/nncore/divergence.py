@@ -54,7 +54,7 @@ def report(
             gradients = _by_layer(layers, engine.loss_and_gradients(X, y, loss.name)[1])
     except (ArithmeticError, ValueError, MemoryError):  # then the report is shorter
         gradients = None
-    rate = optimizer.learning_rate
+    rate = getattr(optimizer, "learning_rate", None)
     return DivergenceError(
         epoch,
         step,

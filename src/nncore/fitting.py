@@ -86,6 +86,8 @@ class Run:
     ----------
     network : Sequential
         What is trained.
+    engine
+        What does the steps.
     source : Arrays or Chunks
         Its data.
     optimizer, slots
@@ -127,6 +129,7 @@ class Run:
     def __init__(
         self,
         network: Sequential,
+        engine: Any,
         source: Arrays | Chunks,
         optimizer: Optimizer,
         slots: Any,
@@ -139,7 +142,7 @@ class Run:
         verbose: bool | int,
     ) -> None:
         self.network = network
-        self.engine = network._engine
+        self.engine = engine
         self.source = source
         self.optimizer = optimizer
         self.slots = slots

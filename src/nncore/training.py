@@ -118,6 +118,7 @@ def fit(
 
         checkpoint = Checkpoint(resume)
         checkpoint.require_fit(network, optimizer, made_with, names, called)
+    engine = network._engine
     fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
     if checkpoint is not None:
@@ -139,7 +140,8 @@ def fit(
         checkpoint.load_history(history)
     run = Run(
         network,
-        _chunks(network, X, loss, settings) if chunks else Arrays(network._engine, X, y, rows, settings),
+        engine,
+        _chunks(network, engine, X, loss, settings) if chunks else Arrays(engine, X, y, rows, settings),
         optimizer,
         slots,
         history,
@@ -291,7 +293,7 @@ def _validation(
     return lambda: _scores(network, *pair, loss, measures)
 
 
-def _chunks(network: Sequential, X: Any, loss: Loss, settings: dict[str, Any]) -> Chunks:
+def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict[str, Any]) -> Chunks:
     """Return the source of rows that arrive in chunks."""
     from nncore.chunks import Chunks
 
@@ -299,7 +301,7 @@ def _chunks(network: Sequential, X: Any, loss: Loss, settings: dict[str, Any]) -
         X = checks.matrix(X, "X" + of, network.n_in, network.dtype)
         return X, _targets(network, y, len(X), loss, "y" + of)
 
-    return Chunks(network._engine, X, prepared, settings)
+    return Chunks(engine, X, prepared, settings)
 
 
 def _diverged(network: Sequential, error: NonFiniteLoss, X: Array, y: Array, loss: Loss, optimizer: Optimizer) -> Any:
