@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, Dense, DivergenceError, Sequential, losses, streams, testing, training
+from nncore import MLP, SGD, Adam, Dense, DivergenceError, Sequential, fitting, losses, streams, testing, training
 
 
 def classifier(backend, **kwargs):
@@ -82,7 +82,7 @@ def test_short_calls_of_the_engine_change_nothing(backend, blobs, monkeypatch):
     X, y = blobs
     long, short = classifier(backend), classifier(backend)
     long.fit(X, y, epochs=2, batch_size=8)
-    monkeypatch.setattr(training, "_SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr(fitting, "_SECONDS_PER_CALL", 0.0)
     short.fit(X, y, epochs=2, batch_size=8)
     assert_same_weights(long, short)
 
@@ -274,15 +274,19 @@ def test_one_class_trains_and_says_so(backend, y):
 # -------------------------------------------------------------------------------------------------------- validation
 
 
-def test_a_split_is_drawn_by_the_seed(backend, blobs):
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_split_is_drawn_by_the_seed(backend, blobs, classes):
     X, y = blobs
-    net, by_hand = classifier(backend), classifier(backend)
-    history = net.fit(X, y, epochs=2, validation_split=0.25)
+    nets = [MLP([5, 8, 3], output="softmax" if classes else "identity", backend=backend) for _ in range(2)]
+    y = y if classes else X[:, :3] ** 2
+    history = nets[0].fit(X, y, epochs=2, validation_split=0.25)
     order = streams.permutation(0, streams.SPLIT, 0, 120)
-    held, kept = np.sort(order[:30]), np.sort(order[30:])
-    expected = by_hand.fit(X[kept], y[kept], epochs=2, validation_data=(X[held], y[held]))
+    held = np.concatenate([order[order % 3 == label][:10] for label in range(3)]) if classes else order[:30]
+    held = np.sort(held)
+    kept = np.setdiff1d(np.arange(120), held)
+    expected = nets[1].fit(X[kept], y[kept], epochs=2, validation_data=(X[held], y[held]))
     assert history.history == expected.history
-    assert_same_weights(net, by_hand)
+    assert_same_weights(*nets)
 
 
 def test_a_bad_row_of_a_split_keeps_its_number(backend, blobs):
@@ -525,7 +529,7 @@ def test_settings_of_an_optimizer_are_fixed():
 
 def test_one_quick_call_does_not_make_the_next_one_long():
     """The last batch of an epoch may have one row: Ctrl-C must not wait for a thousand full ones after it."""
-    pace = training._Pace(1)
+    pace = fitting.Pace(1)
     pace.took(1, 0.1)
     pace.took(1, 1e-6)
     assert pace.steps() == 1

@@ -45,7 +45,7 @@ from nncore.perceptron import Perceptron
 from nncore.regularization import BatchNorm, Dropout, LayerNorm
 
 if TYPE_CHECKING:
-    from nncore import datasets, io, plot, schedules, testing
+    from nncore import callbacks, datasets, io, plot, schedules, testing
     from nncore.io import load
     from nncore.second_order import LBFGS, LevenbergMarquardt
 
@@ -77,6 +77,7 @@ __all__ = [
     "Sequential",
     "__version__",
     "activations",
+    "callbacks",
     "datasets",
     "elu",
     "exponential",
@@ -115,7 +116,7 @@ def __getattr__(name: str) -> Any:
     """Import on first use what most programs do without, so that importing nncore stays quick."""
     import importlib
 
-    if name in ("datasets", "io", "plot", "schedules", "testing"):
+    if name in ("callbacks", "datasets", "io", "plot", "schedules", "testing"):
         return importlib.import_module(f"nncore.{name}")
     if name in ("LBFGS", "LevenbergMarquardt"):
         return getattr(importlib.import_module("nncore.second_order"), name)

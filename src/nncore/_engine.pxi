@@ -427,9 +427,10 @@ cdef class NativeEngine:
             nn_gate_leave(&self.gate)
             if nn_gate_wanted(&self.gate):
                 nn_gate_let_pass(&self.gate)
-        job.optimizer.steps += job.c.steps_done
+        # Not by the optimizer's own __setattr__: in its first line a Ctrl-C that waits would be raised, the steps uncounted.
+        PyObject_GenericSetAttr(job.optimizer, "steps", job.c.updates)
         if job.c.optimizer == NN_NADAM:
-            job.optimizer._product = (job.optimizer.steps, job.c.mu_product)
+            PyObject_GenericSetAttr(job.optimizer, "_product", (job.c.updates, job.c.mu_product))
         if status == NN_STOPPED:
             job.raise_error()
         if status != NN_OK:

@@ -178,6 +178,15 @@ cdef class NativeJob:
         """The mean loss over the rows, when an epoch is complete."""
         return self.c.loss_sum / self.weight_sum
 
+    @property
+    def loss_sum(self):
+        """The sum of the rows' losses in the epoch so far; set where a run goes on within an epoch."""
+        return self.c.loss_sum
+
+    @loss_sum.setter
+    def loss_sum(self, double value):
+        self.c.loss_sum = value
+
     def __dealloc__(self):
         nn_job_release(&self.c)
         PyBuffer_Release(&self.view_gradient)

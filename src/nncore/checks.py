@@ -67,7 +67,7 @@ def seed(value: Any, name: str = "seed") -> int:
 
 
 def _int_from(value: Any, name: str, low: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
         raise TypeError(f"{name} is {value!r}, of type {type(value).__name__}; expected an integer of at least {low}")
     if value < low:
         raise ValueError(f"{name} is {value}; expected an integer of at least {low}")

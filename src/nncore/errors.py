@@ -9,6 +9,8 @@ Each exception keeps its constructor's arguments in `args`, so that it survives 
 
 from __future__ import annotations
 
+_LARGE = 30.0  # standardised data hardly ever get there
+
 
 class ConvergenceWarning(UserWarning):
     """Training ended at its limit of epochs without having converged."""
@@ -27,10 +29,17 @@ class DivergenceError(ArithmeticError):
         Step within that epoch, counted from 1.
     layer : int, optional
         Index, from 0, of the first layer whose output is not finite.
+    largest_weights, largest_gradients : dict of int to float, optional
+        By layer, the largest absolute weight or bias at that point, and the largest absolute gradient of that step's
+        loss; infinite where one is not finite.
+    largest_input, largest_target : float, optional
+        The largest absolute values of X and y in that step's rows; no target where y is classes.
+    learning_rate : float, optional
+        The optimizer's, where it is a number.
 
     Attributes
     ----------
-    epoch, step, layer : int or None
+    epoch, step, layer, largest_weights, largest_gradients, largest_input, largest_target, learning_rate
         The parameters; None where it is not known.
 
     Examples
@@ -39,11 +48,28 @@ class DivergenceError(ArithmeticError):
     the loss is not finite at epoch 2, step 17; scale the data or lower the learning rate
     """
 
-    def __init__(self, epoch: int | None = None, step: int | None = None, layer: int | None = None) -> None:
-        super().__init__(epoch, step, layer)
+    def __init__(
+        self,
+        epoch: int | None = None,
+        step: int | None = None,
+        layer: int | None = None,
+        largest_weights: dict[int, float] | None = None,
+        largest_gradients: dict[int, float] | None = None,
+        largest_input: float | None = None,
+        largest_target: float | None = None,
+        learning_rate: float | None = None,
+    ) -> None:
+        super().__init__(
+            epoch, step, layer, largest_weights, largest_gradients, largest_input, largest_target, learning_rate
+        )
         self.epoch = epoch
         self.step = step
         self.layer = layer
+        self.largest_weights = largest_weights
+        self.largest_gradients = largest_gradients
+        self.largest_input = largest_input
+        self.largest_target = largest_target
+        self.learning_rate = learning_rate
 
     def __str__(self) -> str:
         """Return the message."""
@@ -51,7 +77,28 @@ class DivergenceError(ArithmeticError):
         places = [f"{word} {number}" for word, number in known if number is not None]
         where = f" at {', '.join(places)}" if places else ""
         first = "" if self.layer is None else f" (layer {self.layer} is the first whose output is not finite)"
-        return f"the loss is not finite{where}{first}; scale the data or lower the learning rate"
+        return f"the loss is not finite{where}{first}{self._sizes()}; {self._advice()}"
+
+    def _sizes(self) -> str:
+        parts = [
+            f"; the largest {word} by layer: {', '.join(f'{layer}: {value:.3g}' for layer, value in values.items())}"
+            for word, values in (("gradients", self.largest_gradients), ("weights", self.largest_weights))
+            if values
+        ]
+        return "".join(parts)
+
+    def _advice(self) -> str:
+        """Say what to try, what is most likely first."""
+        if self.largest_input is None:
+            return "scale the data or lower the learning rate"
+        advice = [
+            f"scale {name}, whose values reach {largest:.3g}"
+            for name, largest in (("X", self.largest_input), ("y", self.largest_target))
+            if largest is not None and largest > _LARGE
+        ]
+        rate = "" if self.learning_rate is None else f", which is {self.learning_rate:g}"
+        advice += [f"lower the learning rate{rate}", "clip the gradients"]
+        return "try to " + "; ".join(advice)
 
 
 class NonFiniteData(ValueError):

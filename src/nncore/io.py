@@ -52,7 +52,11 @@ def save(network: Sequential, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(network, Sequential):
         raise TypeError(f"network is of type {type(network).__name__}; expected Sequential or MLP")
-    target = _path(path)
+    _write(_path(path), _contents(network))
+
+
+def _contents(network: Sequential) -> dict[str, Array]:
+    """Return the arrays of a network's file, by name."""
     with network._lock:
         weights = [*network.get_weights(), *network.get_state()]
         epochs_trained = network.epochs_trained
@@ -66,10 +70,17 @@ def save(network: Sequential, path: str | os.PathLike[str]) -> None:
     header["crc32"] = _checksum(header, weights)
     arrays = {f"weights.{index}": array for index, array in enumerate(weights)}
     arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    return arrays
 
+
+def _write(target: str, arrays: dict[str, Array]) -> None:
+    """Write a file beside `target`, and put it in its place when it is whole and on the disk; permissions stay."""
+    target = os.path.realpath(target)  # what a link stands for, not the link
     temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:
         with open(temporary, "xb") as file:
+            if os.path.exists(target):
+                os.chmod(temporary, os.stat(target).st_mode & 0o7777)
             np.savez(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
@@ -105,18 +116,7 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential
     with open(source, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                header = _read_header(archive)
-                layers = _layers(header)
-                dtype = checks.dtype(header["dtype"])
-                if sum(layer.n_parameters for layer in layers) * dtype.itemsize > os.fstat(file.fileno()).st_size:
-                    raise ValueError("the weights of its layers take more bytes than it has")
-                weights = _read_weights(archive, layers, dtype)
-            if _checksum(header, weights) != header["crc32"]:
-                raise ValueError("the checksum does not fit")
-            seed = checks.seed(header["seed"])
-            epochs_trained = checks.non_negative_int(header["epochs_trained"], "epochs_trained")
-            if epochs_trained >= 2**56:  # what the number of a random stream has room for
-                raise ValueError(f"epochs_trained is {epochs_trained}; expected less than 2**56")
+                layers, dtype, weights, seed, epochs_trained = _read(archive, os.fstat(file.fileno()).st_size)
         except MemoryError:
             raise
         except Exception as error:  # damage can surface anywhere in zipfile, NumPy's parser of headers, json and here
@@ -130,6 +130,23 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential
         raise ValueError(f"{source} is damaged: {error}") from error
     network._epochs_trained = epochs_trained
     return network
+
+
+def _read(archive: zipfile.ZipFile, size: int) -> tuple[list[Layer], np.dtype[Any], list[Array], int, int]:
+    """Return layers, dtype, weights, seed and count of epochs from a network's file of `size` bytes."""
+    header = _read_header(archive)
+    layers = _layers(header)
+    dtype = checks.dtype(header["dtype"])
+    if sum(layer.n_parameters for layer in layers) * dtype.itemsize > size:
+        raise ValueError("the weights of its layers take more bytes than it has")
+    weights = _read_weights(archive, layers, dtype)
+    if _checksum(header, weights) != header["crc32"]:
+        raise ValueError("the checksum does not fit")
+    seed = checks.seed(header["seed"])
+    epochs_trained = checks.non_negative_int(header["epochs_trained"], "epochs_trained")
+    if epochs_trained >= 2**56:  # what the number of a random stream has room for
+        raise ValueError(f"epochs_trained is {epochs_trained}; expected less than 2**56")
+    return layers, dtype, weights, seed, epochs_trained
 
 
 def _path(path: str | os.PathLike[str]) -> str:

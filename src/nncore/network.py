@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Literal
 
+    from nncore.callbacks import Callback, EarlyStopping
     from nncore.losses import Loss
     from nncore.optimizers import Optimizer
     from nncore.planning import Plan
@@ -60,6 +61,8 @@ class Sequential:
     >>> net.predict([[0.0, 0.0]])
     array([[0.5]], dtype=float32)
     """
+
+    stop_training = False  # callbacks set it to end the `fit` that calls them
 
     def __init__(
         self,
@@ -282,7 +285,7 @@ class Sequential:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         loss: LossLike | None = None,
         optimizer: str | Optimizer = "adam",
         epochs: int = 10,
@@ -290,24 +293,28 @@ class Sequential:
         shuffle: bool = True,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
+        early_stopping: bool | int | EarlyStopping | None = None,
         *,
         sample_weight: Any = None,
         class_weight: dict[int, float] | str | None = None,
         metrics: Metric | Iterable[Metric] = (),
+        callbacks: Callback | Iterable[Callback] = (),
         verbose: bool | int = 0,
         seed: int | None = None,
         threads: int | None = None,
+        max_seconds: float | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train the network.
 
         Parameters
         ----------
-        X : array_like of shape (n, n_in)
+        X : array_like of shape (n, n_in), or chunks
             Anything that `numpy.asarray` takes, and data frames; never modified. A C-contiguous array of the network's
-            dtype is not copied.
-        y : array_like
+            dtype is not copied, nor is such a `numpy.memmap`. Without `y`, chunks (X, y); see `nncore.chunks`.
+        y : array_like, optional
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
-            shape (n,) or (n, 1).
+            shape (n,) or (n, 1). None where `X` gives chunks.
         loss : str or Loss, optional
             A name or an object of `nncore.losses`, or a function ``loss(pred, target)`` of your own, which returns the
             loss and its gradient: see `losses.OwnLoss`. None takes cross_entropy for a softmax output, bce for sigmoid,
@@ -325,7 +332,10 @@ class Sequential:
         validation_data : (X, y), optional
             Data to evaluate after each epoch.
         validation_split : float, default 0
-            Fraction of the rows that are held out, drawn at random by the seed, and evaluated after each epoch.
+            Fraction of the rows, of each class alike, held out at random by the seed and evaluated after each epoch.
+        early_stopping : bool, int or EarlyStopping, optional
+            Whether to end when the loss of validation, or without it of training, has not improved for so many epochs
+            (True: 10), with the best weights; see `nncore.callbacks.EarlyStopping`.
         sample_weight : array_like of shape (n,), optional
             A weight for each row, finite and at least 0, not all 0. The loss of a batch is then sum(w loss) / sum(w),
             and so are that of the epoch over its rows, and the metrics that are named. Where no row of a batch counts,
@@ -335,23 +345,33 @@ class Sequential:
             class that is not named weighs 1. "balanced" is n / (k count) for n rows of k classes.
         metrics : sequence of str or callable
             Names of `nncore.metrics`, such as "accuracy", or functions metric(pred, target).
+        callbacks : Callback or sequence of Callback
+            What to call between epochs and steps; see `nncore.callbacks`.
         verbose : bool or int, default 0
-            Whether to print a line for each epoch.
+            Whether to print a line for each epoch, with the time that is left where it is a second or more.
         seed : int, optional
             Replaces the network's seed for the order of this call's rows.
         threads : int, optional
             Upper bound for the number of threads.
+        max_seconds : float, optional
+            Time budget: training ends after the step that exceeds it; only whole epochs are in the history.
+        resume : path_like, optional
+            File of a `nncore.callbacks.Checkpoint`, from which the run goes on, to the same bits, up to `epochs` in
+            all. Other arguments are to be those of that run; weights, optimizer, its rate and history are the file's.
 
         Returns
         -------
         History
+            Its `stopped` says why training ended.
 
         Raises
         ------
         TypeError, ValueError
             If an argument does not fit, or `X` or `y` is not finite: the network is as it was before the call.
         DivergenceError
-            If the loss or the weights overflow: the network is as it was at the start of that epoch.
+            If the loss or the weights overflow: the network is as at the epoch's start, or early stopping's best.
+        OSError
+            If a file of `resume` or a callback cannot be read or written.
 
         Warns
         -----
@@ -374,12 +394,16 @@ class Sequential:
                 shuffle=shuffle,
                 validation_data=validation_data,
                 validation_split=validation_split,
+                early_stopping=early_stopping,
                 sample_weight=sample_weight,
                 class_weight=class_weight,
                 metrics=metrics,
+                callbacks=callbacks,
                 verbose=verbose,
                 seed=seed,
                 threads=threads,
+                max_seconds=max_seconds,
+                resume=resume,
             )
 
     def train_step(

@@ -253,27 +253,36 @@ class NumpyEngine:
         """
         optimizer = job.optimizer
         rates = optimizer._rates(n_steps)
-        with np.errstate(all="ignore"):
-            for step, rate in enumerate(rates.tolist(), start=first_step):
-                rows, x, y = job.batch(step)
-                require_finite("X", x, rows)
-                weights = None if job.weights is None else job.weights[rows]
-                row_losses, predictions = self._backward(x, y, job.head, job.rows(step), weights)
-                if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
-                    if not job.own:
-                        require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
-                    raise NonFiniteLoss(step, self._first_overflow(x))
-                job.add_losses(step, row_losses if weights is None else weights * row_losses)
-                if job.predictions is not None:
-                    job.predictions[rows] = predictions
-                optimizer.steps += 1
-                with self._lock:
-                    for layer in self._normalized():
-                        layer.keep_running(len(x))
-                    self._regularize()
-                    for weight, gradient, slots, decay in job.updates:
-                        optimizer.update(weight, gradient, slots, rate, optimizer.steps, decay)
-                    self._limit_norms()
+        job.before, steps, whole = self.snapshot(job.slots, job.before), optimizer.steps, True
+        try:
+            with np.errstate(all="ignore"):
+                for step, rate in enumerate(rates.tolist(), start=first_step):
+                    rows, x, y = job.batch(step)
+                    require_finite("X", x, rows)
+                    weights = None if job.weights is None else job.weights[rows]
+                    row_losses, predictions = self._backward(x, y, job.head, job.rows(step), weights)
+                    if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
+                        if not job.own:
+                            require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
+                        raise NonFiniteLoss(step, self._first_overflow(x))
+                    job.add_losses(step, row_losses if weights is None else weights * row_losses)
+                    if job.predictions is not None:
+                        job.predictions[rows] = predictions
+                    whole = False
+                    optimizer.steps += 1
+                    with self._lock:
+                        for layer in self._normalized():
+                            layer.keep_running(len(x))
+                        self._regularize()
+                        for weight, gradient, slots, decay in job.updates:
+                            optimizer.update(weight, gradient, slots, rate, optimizer.steps, decay)
+                        self._limit_norms()
+                    whole = True
+        except BaseException:
+            if not whole:  # Ctrl-C within an update: back to where this call began, as half a step is worth nothing
+                self.restore(job.before, job.slots)
+                optimizer.steps = steps
+            raise
 
     def _regularize(self) -> None:
         """Add l1 sign(W) + l2 W to the gradients of the layers that have these."""
@@ -365,6 +374,8 @@ class NumpyJob:
     steps_per_epoch : int
     predictions : ndarray of shape (n, n_out) or None
         Each row's prediction on its latest visit, before that batch's update.
+    loss_sum : float
+        The sum of the rows' losses in the epoch so far; set where a run goes on within an epoch.
     """
 
     __slots__ = (
@@ -372,15 +383,17 @@ class NumpyJob:
         "_batch_size",
         "_epoch",
         "_first_epoch",
-        "_loss_sum",
         "_order",
         "_seed",
         "_shuffle",
         "_weight_sum",
+        "before",
         "head",
+        "loss_sum",
         "optimizer",
         "own",
         "predictions",
+        "slots",
         "steps_per_epoch",
         "updates",
         "weights",
@@ -412,9 +425,11 @@ class NumpyJob:
         self.own = isinstance(loss, losses.OwnLoss)
         self.head = head_for(engine._layers[-1].activation, loss, weights is not None)
         self.optimizer = optimizer
+        self.slots = slots
+        self.before: tuple[Array, ...] | None = None  # what a call of `run` found
         self.updates = engine._updates(slots, optimizer.weight_decay)
         self.steps_per_epoch = -(-n // batch_size)
-        self._loss_sum = 0.0
+        self.loss_sum = 0.0
         self.predictions = np.zeros((n, engine.n_out), engine.dtype) if record else None
         self._batch_size = batch_size
         self._shuffle = shuffle and batch_size < n  # the order within a batch changes nothing but roundings
@@ -426,12 +441,12 @@ class NumpyJob:
     @property
     def mean_loss(self) -> float:
         """The mean loss over the rows, when an epoch is complete; each row's is that before its batch's update."""
-        return self._loss_sum / self._weight_sum
+        return self.loss_sum / self._weight_sum
 
     def add_losses(self, step: int, row_losses: Array) -> None:
         """Take note of the losses of a step's rows, times their weights."""
-        so_far = 0.0 if step % self.steps_per_epoch == 0 else self._loss_sum
-        self._loss_sum = so_far + float(np.add.reduce(row_losses, dtype=np.float64))
+        so_far = 0.0 if step % self.steps_per_epoch == 0 else self.loss_sum
+        self.loss_sum = so_far + float(np.add.reduce(row_losses, dtype=np.float64))
 
     def rows(self, step: int) -> Rows:
         """Return what layers are told of a step's rows."""

@@ -85,8 +85,11 @@ def prepare(
         return one_hot
     if given.shape != (n_rows, n_out) and not (n_out == 1 and given.shape == (n_rows,)):
         raise ValueError(f"{name} has shape {given.shape}; expected {_expected(n_rows, n_out, takes_labels)}")
-    with np.errstate(over="ignore"):
-        numbers = np.ascontiguousarray(given.reshape(n_rows, n_out), dtype=dtype)
+    if given.dtype == dtype:  # no number is converted that could overflow
+        numbers = np.ascontiguousarray(given.reshape(n_rows, n_out))
+    else:
+        with np.errstate(over="ignore"):
+            numbers = np.ascontiguousarray(given.reshape(n_rows, n_out), dtype=dtype)
     if loss in ("bce", "cross_entropy"):
         _require_probabilities(numbers, name, loss)
     elif loss == "hinge":
@@ -124,7 +127,7 @@ def _classes(y: Array, name: str, n_classes: int) -> Array:
     elif (
         labels.dtype.kind == "i"
         and labels.dtype.isnative
-        and n_classes <= np.iinfo(labels.dtype).max
+        and n_classes < 1 << 8 * labels.itemsize - 1
         and labels.view(f"u{labels.itemsize}").max() < n_classes  # a number below 0 is among the largest unsigned ones
     ):
         return labels.astype(np.int32)

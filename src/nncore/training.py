@@ -1,4 +1,7 @@
-"""Training: the loop over epochs around the engine's ``run``, one single step, and evaluation.
+"""Training: what ``fit`` is asked for is checked and put together; one single step; evaluation.
+
+The loop over epochs is in ``fitting``, what few calls need (callbacks, chunks, splits, checkpoints) in modules that are
+loaded when they are asked for.
 
 The network's weights, the optimizer and the count of epochs change together or not at all: data that are not finite
 leave everything as it was before the call, divergence as it was at the start of its epoch.
@@ -7,21 +10,25 @@ leave everything as it was before the call, divergence as it was at the start of
 from __future__ import annotations
 
 import warnings
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks, losses, metrics, optimizers, streams, targets, weights
+from nncore import checks, losses, metrics, optimizers, targets, weights
 from nncore.errors import DivergenceError, NonFiniteData, NonFiniteLoss
+from nncore.fitting import Run, undo
 from nncore.history import History
 from nncore.layers import Dense
 from nncore.metrics import value_of
 from nncore.numpy_backend import require_finite, weighted_mean
+from nncore.sources import Arrays, given_as_chunks
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable
 
+    from nncore.callbacks import Callback, EarlyStopping
+    from nncore.chunks import Chunks
     from nncore.losses import Loss
     from nncore.network import LossLike, Sequential
     from nncore.optimizers import Optimizer
@@ -29,8 +36,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Metric = str | Callable[[Any, Any], float]
 
-# A call of the engine should last about this long, so that Ctrl-C is heard between two of them.
-_SECONDS_PER_CALL = 0.05
 _ROWS_PER_EVALUATION = 4096  # bounds the memory that the layers' outputs take
 
 
@@ -46,12 +51,16 @@ def fit(
     shuffle: bool,
     validation_data: tuple[Any, Any] | None,
     validation_split: float,
+    early_stopping: bool | int | EarlyStopping | None,
     sample_weight: Any,
     class_weight: Any,
     metrics: Metric | Iterable[Metric],
+    callbacks: Callback | Iterable[Callback],
     verbose: bool | int,
     seed: int | None,
     threads: int | None,
+    max_seconds: float | None,
+    resume: str | os.PathLike[str] | None,
 ) -> History:
     """Train `network`; see `Sequential.fit`."""
     loss = trainable_loss(network, loss)
@@ -59,90 +68,125 @@ def fit(
     epochs = checks.non_negative_int(epochs, "epochs")
     if batch_size is not None:
         batch_size = checks.positive_int(batch_size, "batch_size")
-    if not isinstance(shuffle, bool | np.bool_):
+    if type(shuffle) is not bool and not isinstance(shuffle, np.bool_):
         raise TypeError(f"shuffle is {shuffle!r}; expected True or False")
-    if not isinstance(verbose, bool | int | np.bool_ | np.integer):
+    if type(verbose) is not int and not isinstance(verbose, bool | int | np.bool_ | np.integer):
         raise TypeError(f"verbose is {verbose!r}; expected True, False or an integer")
     seed = network.seed if seed is None else checks.seed(seed)
     if threads is not None:
         threads = checks.positive_int(threads, "threads")
-    measures = named_metrics(metrics)
+    if max_seconds is not None:
+        max_seconds = checks.finite_float(max_seconds, "max_seconds", above=0.0)
+    measures = {} if type(metrics) is tuple and not metrics else named_metrics(metrics)
+    called: tuple[Callback, ...] = ()
+    if early_stopping is not None or type(callbacks) is not tuple or callbacks:
+        from nncore.callbacks import prepared  # many programs go without
 
-    X = checks.matrix(X, "X", network.n_in, network.dtype)
-    y = _targets(network, y, len(X), loss)
-    given_weights = weights.samples(sample_weight, len(X))
+        called = prepared(callbacks, early_stopping)
+
+    chunks = y is None and given_as_chunks(X)
     rows: Array | None = None  # which of the rows given are trained on; None is all
-    validation: tuple[Array, Array, Array | None] | None = None
+    held_out: tuple[Array, Array, Array | None] | None = None  # X, y and weights
+    given_weights: Array | None = None
+    row_weights: Array | None = None
+    mapped = isinstance(X, np.memmap)  # then nobody knows how long it takes to read a row
+    if not chunks:
+        X = checks.matrix(X, "X", network.n_in, network.dtype)
+        y = _targets(network, y, len(X), loss)
+        given_weights = weights.samples(sample_weight, len(X))
+    elif sample_weight is not None or class_weight is not None:
+        raise ValueError("sample_weight or class_weight is given and X gives chunks; expected arrays")
     if validation_data is not None:
-        validation = *_validation_data(network, validation_data, validation_split, loss), None
+        held_out = *_validation_data(network, validation_data, validation_split, loss), None
     elif validation_split != 0:
-        rows, held_out = _split(len(X), validation_split, seed)
+        if chunks:
+            raise ValueError("validation_split is given and X gives chunks; expected validation_data")
+        X, y, rows, held = _split(network, X, y, validation_split, seed, loss, called)
         held_weights = None
         if given_weights is not None:
-            held_weights = weights.for_engine(given_weights[held_out], None, y, loss, "rows held out")
+            apart = np.setdiff1d(np.arange(len(given_weights)), rows)
+            held_weights = weights.for_engine(given_weights[apart], None, held[1], loss, "rows held out")
             given_weights = given_weights[rows]
-        validation = X[held_out], y[held_out], held_weights
-        _require_finite_rows(*validation[:2], held_out)
-        X, y = X[rows], y[rows]
-    row_weights = weights.for_engine(given_weights, class_weight, y, loss, "rows to train on")
-    _warn_of_single_class(y, loss)
-
-    batch_size = len(X) if batch_size is None else min(batch_size, len(X))
+        held_out = *held, held_weights
     names = ["loss", *measures]
-    if validation is not None:
+    if held_out is not None:
         names += ["val_" + name for name in names]
-    optimizer.check_run(names, loss.name, batch_size, len(X))
+    for callback in called:
+        callback._check(names, chunks)
+    if not chunks:
+        row_weights = weights.for_engine(given_weights, class_weight, y, loss, "rows to train on")
+        _warn_of_single_class(y, loss)
+        batch_size = len(X) if batch_size is None else min(batch_size, len(X))
+        optimizer.check_run(names, loss.name, batch_size, len(X))
+    elif optimizer.second_order:
+        raise ValueError(f"X gives chunks; {type(optimizer).__name__} takes all rows at once: expected arrays")
+
+    checkpoint = None
+    made_with: dict[str, Any] = {}
+    if called or resume is not None:  # what a checkpoint says, and a run that goes on from it must have too
+        made_with = {
+            "loss": repr(loss),
+            "batch_size": batch_size,
+            "shuffle": bool(shuffle),
+            "seed": seed,
+            "rows": None if chunks else len(X),
+            "rows held out": 0 if held_out is None else len(held_out[0]),
+        }
+    if resume is not None:
+        from nncore.checkpoints import Checkpoint
+
+        checkpoint = Checkpoint(resume)
+        checkpoint.require_fit(network, optimizer, made_with, names, called)
     engine = optimizer._engine_for(network)
     fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
-    before = network._history
-    history = network._history = History(names)
-    job = engine.job(
-        X,
-        y,
-        loss=loss,
-        batch_size=batch_size,
-        shuffle=bool(shuffle),
-        seed=seed,
-        first_epoch=network._epochs_trained,
-        optimizer=optimizer,
-        slots=slots,
-        record=bool(measures),
-        threads=threads,
-        weights=row_weights,
+    if checkpoint is not None:
+        checkpoint.load_network(network, optimizer, slots)
+    before, trained = network._history, network._epochs_trained
+    settings = {
+        "loss": loss,
+        "batch_size": batch_size,
+        "shuffle": bool(shuffle),
+        "seed": seed,
+        "first_epoch": trained,
+        "optimizer": optimizer,
+        "slots": slots,
+        "record": bool(measures),
+        "threads": threads,
+        "weights": row_weights,
+    }
+    history = History(names)
+    if checkpoint is not None:
+        checkpoint.load_history(history)
+    run = Run(
+        network,
+        engine,
+        _chunks(network, engine, X, loss, settings) if chunks else Arrays(engine, X, y, rows, settings, given_weights),
+        optimizer,
+        slots,
+        history,
+        epochs,
+        batch_size or 1,
+        loss,
+        measures,
+        None if held_out is None else _validation(network, held_out, loss, measures),
+        verbose,
     )
-    pace = _Pace(network.n_parameters * batch_size)
-    snapshot = None
-    for epoch in range(epochs):
-        snapshot, steps = engine.snapshot(slots, snapshot), optimizer.steps
-        try:
-            _run_epoch(engine, job, slots, epoch, pace)
-        except BaseException as error:
-            # Ctrl-C keeps what the epoch has done so far; an error does not.
-            if isinstance(error, Exception) or not engine.finite(slots):
-                engine.restore(snapshot, slots)
-                optimizer.steps = steps
-            if isinstance(error, NonFiniteLoss):
-                step = error.step - epoch * job.steps_per_epoch
-                raise DivergenceError(epoch=epoch + 1, step=step + 1, layer=error.layer) from None
-            if isinstance(error, NonFiniteData):
-                network._history = before
-                if fresh and epoch == 0:
-                    optimizer._release()
-                if rows is not None:
-                    raise NonFiniteData(error.argument, int(rows[error.row])) from None
-            raise
-        network._epochs_trained += 1
-        logs = {"loss": job.mean_loss}
-        for name, metric in measures.items():
-            logs[name] = value_of(metric, job.predictions, y, given_weights)
-        if validation is not None:
-            logs.update({"val_" + name: value for name, value in _scores(network, *validation, loss, measures).items()})
-        for name, value in logs.items():
-            history.history[name].append(value)
-        optimizer.on_epoch_end(logs)
-        if verbose:
-            _print_epoch(epoch + 1, epochs, logs)
+    if called or max_seconds is not None:
+        run.watch(called, max_seconds, made_with)
+    if checkpoint is not None:
+        checkpoint.load_run(run)
+    if mapped:
+        run.pace.be_careful()
+    network._history = history
+    try:
+        run.train()
+    except (TypeError, ValueError):
+        if network._epochs_trained == trained and checkpoint is None:  # all is as it was before the call
+            network._history = before
+            if fresh:
+                optimizer._release()
+        raise
     return history
 
 
@@ -185,14 +229,11 @@ def train_step(
         if not engine.finite(slots):
             raise NonFiniteLoss(0)
     except BaseException as error:
-        if isinstance(error, Exception) or not engine.finite(slots):
-            engine.restore(snapshot, slots)
-            optimizer.steps = steps
+        failure = _diverged(network, error, X, y, loss, optimizer) if isinstance(error, NonFiniteLoss) else error
+        undo(error, engine, optimizer, slots, snapshot, steps)
         if isinstance(error, NonFiniteData) and fresh:
             optimizer._release()
-        if isinstance(error, NonFiniteLoss):
-            raise DivergenceError(layer=error.layer) from None
-        raise
+        raise failure from None
     return float(job.mean_loss)
 
 
@@ -275,17 +316,45 @@ def _validation_data(network: Sequential, pair: Any, validation_split: float, lo
     return X, y
 
 
-def _split(n: int, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Return the rows to train on and those to hold out, each in ascending order."""
-    fraction = checks.finite_float(fraction, "validation_split", low=0.0, below=1.0)
-    held_out = round(n * fraction)
-    if held_out == 0 or held_out == n:
-        raise ValueError(
-            f"validation_split is {fraction:g} and X has {n} rows, which leaves {n - held_out} to train on and "
-            f"{held_out} to validate; expected at least 1 of each"
-        )
-    order = streams.permutation(seed, streams.SPLIT, 0, n)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+def _split(
+    network: Sequential, X: Array, y: Array, fraction: float, seed: int, loss: Loss, called: tuple[Callback, ...]
+) -> tuple[Array, Array, Array, tuple[Array, Array]]:
+    """Return the data to train on, their rows, and the data held out."""
+    from nncore import validation  # many programs go without
+
+    classes = validation.classes_of(y, loss, network.layers[-1].activation.name)
+    rows, held = validation.split(
+        len(y), classes, fraction, seed, any(callback._stops_by_validation() for callback in called)
+    )
+    pair = X[held], y[held]
+    _require_finite_rows(*pair, held)
+    return X[rows], y[rows], rows, pair
+
+
+def _validation(
+    network: Sequential,
+    held_out: tuple[Array, Array, Array | None],
+    loss: Loss,
+    measures: dict[str, Callable[[Any, Any], float]],
+) -> Callable[[], dict[str, float]]:
+    return lambda: _scores(network, *held_out, loss, measures)
+
+
+def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict[str, Any]) -> Chunks:
+    """Return the source of rows that arrive in chunks."""
+    from nncore.chunks import Chunks
+
+    def prepared(X: Any, y: Any, of: str) -> tuple[Array, Array]:
+        X = checks.matrix(X, "X" + of, network.n_in, network.dtype)
+        return X, _targets(network, y, len(X), loss, "y" + of)
+
+    return Chunks(engine, X, prepared, settings)
+
+
+def _diverged(network: Sequential, error: NonFiniteLoss, X: Array, y: Array, loss: Loss, optimizer: Optimizer) -> Any:
+    from nncore.divergence import report
+
+    return report(network, error, X, y, loss, optimizer)
 
 
 def _require_finite_rows(X: Array, y: Array, rows: slice | Array = slice(None), prefix: str = "") -> None:
@@ -309,44 +378,6 @@ def _claim(optimizer: Optimizer, network: Sequential) -> Any:
     if optimizer._slots is None:
         optimizer._make_slots(network._engine)
     return optimizer._slots
-
-
-# ---------------------------------------------------------------------------------------------------------- the loop
-
-
-class _Pace:
-    """How long a step takes: a cautious guess at first, then as long as in the latest call."""
-
-    __slots__ = ("seconds_per_step",)
-
-    def __init__(self, multiplications_per_pass: int) -> None:
-        # Forward and backward are three passes of two operations each, at 5 GFLOP/s or more.
-        self.seconds_per_step = 2e-5 + 6 * multiplications_per_pass / 5e9
-
-    def steps(self) -> int:
-        return max(1, int(_SECONDS_PER_CALL / self.seconds_per_step))
-
-    def took(self, n_steps: int, seconds: float) -> None:
-        # An epoch's last batch may be short and quick: no call says more than that a step is a fifth quicker.
-        self.seconds_per_step = max(seconds / n_steps, 0.8 * self.seconds_per_step) + 1e-9
-
-
-def _run_epoch(engine: Any, job: Any, slots: Any, epoch: int, pace: _Pace) -> None:
-    step = epoch * job.steps_per_epoch
-    end = step + job.steps_per_epoch
-    while step < end:
-        n_steps = min(pace.steps(), end - step)
-        started = perf_counter()
-        engine.run(job, step, n_steps)
-        pace.took(n_steps, perf_counter() - started)
-        step += n_steps
-    if not engine.finite(slots):
-        raise NonFiniteLoss(end - 1)
-
-
-def _print_epoch(epoch: int, epochs: int, logs: dict[str, float]) -> None:
-    values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-    print(f"epoch {epoch:{len(str(epochs))}d}/{epochs}  {values}", flush=True)
 
 
 # -------------------------------------------------------------------------------------------------------- evaluation
