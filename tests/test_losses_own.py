@@ -268,7 +268,8 @@ def test_the_object():
     assert own == losses.get(squared)
     assert hash(own) == hash(losses.get(squared))
     assert own != losses.get(squared_mean)
-    assert own.name == "squared"
+    assert own.label == "squared"
+    assert own.name == "own"
     assert repr(own) == "OwnLoss(squared)"
     assert own.function is squared
     assert own([[1.0, 2.0]], [[0.0, 0.0]]) == 2.5
@@ -277,3 +278,52 @@ def test_the_object():
     for wrong in (3, type):
         with pytest.raises(TypeError, match="function is of type"):
             losses.OwnLoss(wrong)
+
+
+def test_a_function_with_a_built_in_name_is_no_built_in_loss(backend):
+    def mse(pred, target):
+        return np.zeros(len(pred)), np.zeros_like(pred)
+
+    net = network(backend)
+    before = flat(net)
+    net.fit(X, NUMBERS, mse, epochs=1)
+    np.testing.assert_array_equal(flat(net), before)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_through_dropout_and_batch_normalisation(backend, weighted):
+    """Whose masks and statistics are those of the step, as for a built-in loss."""
+    given = WEIGHTS if weighted else None
+    results = []
+    for loss in (squared, "mse"):
+        layers = [nn.Dense(4, 8), nn.BatchNorm(8), nn.Dense(8, 8, "gelu"), nn.Dropout(0.3), nn.Dense(8, 3, "silu")]
+        net = nn.Sequential(layers, dtype="float64", seed=3, backend=backend)
+        net.fit(X, NUMBERS, loss, epochs=3, batch_size=20, sample_weight=given)
+        results.append((net.predict(X), net.history.history["loss"]))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_second_order(backend):
+    """L-BFGS takes it; what Levenberg-Marquardt cannot take is refused."""
+    pair = [network(backend) for _ in range(2)]
+    for net, loss in zip(pair, (squared, "mse"), strict=True):
+        net.fit(X, NUMBERS, loss, nn.LBFGS(), epochs=3, batch_size=None, sample_weight=WEIGHTS)
+    np.testing.assert_allclose(flat(pair[0]), flat(pair[1]), rtol=1e-7, atol=1e-9)
+    assert pair[1].history.history["loss"][2] < pair[1].history.history["loss"][0]
+    with pytest.raises(ValueError, match="loss is 'own'; LevenbergMarquardt takes 'mse'"):
+        pair[0].fit(X, NUMBERS, squared, nn.LevenbergMarquardt(), batch_size=None)
+    with pytest.raises(ValueError, match="sample_weight or class_weight is given; LevenbergMarquardt"):
+        pair[0].fit(X, NUMBERS, "mse", nn.LevenbergMarquardt(), batch_size=None, sample_weight=WEIGHTS)
+
+
+@pytest.mark.skipif(not HAS_CORE, reason="needs the core")
+def test_any_number_of_threads_gives_the_same_bits_with_statistics_of_the_batch():
+    results = []
+    for threads in (1, 2, 3):
+        layers = [nn.Dense(4, 8), nn.BatchNorm(8), nn.Dense(8, 3)]
+        net = nn.Sequential(layers, seed=3, backend="native")
+        with nn.testing.force_threads(threads):
+            net.fit(np.resize(X, (900, 4)), np.resize(NUMBERS, (900, 3)), squared, epochs=2, batch_size=400)
+        results.append((flat(net).tobytes(), net.history.history["loss"]))
+    assert results[0] == results[1] == results[2]

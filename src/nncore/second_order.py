@@ -360,7 +360,10 @@ class Problem:
     def at(self, weights: Vector) -> tuple[float, Vector]:
         """Return the loss and its gradient at other weights, which the network then has; infinity for NaN."""
         self.engine.inner.set_weights(self.split(weights))
-        value, gradients = self.engine.inner.loss_and_gradients(*self.data, self.loss, self.weights)
+        try:
+            value, gradients = self.engine.inner.loss_and_gradients(*self.data, self.loss, self.weights)
+        except NonFiniteLoss:  # of a loss of the user's: the line search goes elsewhere, as with a built-in one
+            return np.inf, np.zeros_like(weights)
         return value if isfinite(value) else np.inf, _join(gradients)
 
     def settle(self, point: tuple[Vector, float, Vector | None]) -> None:

@@ -24,6 +24,11 @@ class OwnLoss(Loss):
         `pred`, is that of the mean with respect to `pred`. Or an object with two methods, ``rows(pred, target)`` that
         returns the loss of each row and ``gradient(pred, target)``, as a subclass of `Loss` has them.
 
+    Attributes
+    ----------
+    label : str
+        The function's name, for messages.
+
     Raises
     ------
     TypeError
@@ -53,7 +58,9 @@ class OwnLoss(Loss):
     0.0
     """
 
-    __slots__ = ("_function", "name")
+    __slots__ = ("_function", "label")
+
+    name = "own"  # whatever the function is called: no built-in loss is meant
 
     def __init__(self, function: Any) -> None:
         by_methods = hasattr(function, "rows") and hasattr(function, "gradient")
@@ -63,7 +70,7 @@ class OwnLoss(Loss):
                 "with methods rows and gradient"
             )
         self._function = function
-        self.name = str(getattr(function, "__name__", type(function).__name__))
+        self.label = str(getattr(function, "__name__", type(function).__name__))
 
     @property
     def function(self) -> Any:
@@ -72,7 +79,7 @@ class OwnLoss(Loss):
 
     def __repr__(self) -> str:
         """Return the call that makes it, nearly."""
-        return f"OwnLoss({self.name})"
+        return f"OwnLoss({self.label})"
 
     def __eq__(self, other: object) -> bool:
         """Return whether both call the same."""
@@ -80,7 +87,7 @@ class OwnLoss(Loss):
 
     def __hash__(self) -> int:
         """Return a hash that goes with equality."""
-        return hash((OwnLoss, self.name))
+        return hash((OwnLoss, self.label))
 
     def rows(self, pred: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
         """Return the loss of each row; where the function gives only their mean, that for each."""
@@ -113,18 +120,18 @@ class OwnLoss(Loss):
         else:
             result = function(pred.copy(), target)
         if not isinstance(result, tuple | list) or len(result) != 2:
-            raise TypeError(f"loss {self.name} returned {_described(result)}; expected a pair (value, gradient)")
-        value = checks.numeric(result[0], f"the value of loss {self.name}")
+            raise TypeError(f"loss {self.label} returned {_described(result)}; expected a pair (value, gradient)")
+        value = checks.numeric(result[0], f"the value of loss {self.label}")
         if value.shape == (shape[0], 1):
             value = value[:, 0]
         if value.ndim and value.shape != shape[:1]:
             raise ValueError(
-                f"the value of loss {self.name} has shape {value.shape}; expected a number, or one for each of the "
+                f"the value of loss {self.label} has shape {value.shape}; expected a number, or one for each of the "
                 f"{shape[0]} rows"
             )
-        gradient = checks.numeric(result[1], f"the gradient of loss {self.name}")
+        gradient = checks.numeric(result[1], f"the gradient of loss {self.label}")
         if gradient.shape != shape:
-            raise ValueError(f"the gradient of loss {self.name} has shape {gradient.shape}; expected pred's, {shape}")
+            raise ValueError(f"the gradient of loss {self.label} has shape {gradient.shape}; expected pred's, {shape}")
         return value.astype(np.float64), gradient
 
     def of_batch(
@@ -150,7 +157,7 @@ class OwnLoss(Loss):
     def require_rows(self, value: NDArray[np.float64]) -> None:
         """Refuse a mean where the loss of each row is needed."""
         if value.ndim == 0:
-            raise ValueError(f"loss {self.name} returned one number; with weights it must return one for each row")
+            raise ValueError(f"loss {self.label} returned one number; with weights it must return one for each row")
 
 
 def _column(target: Any, p: NDArray[Any]) -> Any:
