@@ -1,0 +1,298 @@
+/* rows.c: the first phase of a step: each thread takes its rows of the batch through gather, all layers forward, the loss
+ * and all layers backward, in blocks that stay in cache; train.c says what the phases are.
+ */
+#include "step.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { BLOCK = 168 }; /* rows that go through the layers together */
+
+/* First layer with an output of row r that is not finite; -1 for none */
+static int first_bad_layer(const nn_plan *p, const nn_workspace *w, int64_t r) {
+    for (int l = 0; l < p->n_layers; l++)
+        for (int64_t panel = 0; panel < p->layers[l].panels; panel++) {
+            const int64_t left = p->layers[l].n_out - panel * p->panel, columns = left < p->panel ? left : p->panel;
+            if (!p->kernels->finite(columns, w->act[l + 1] + (panel * w->rows + r) * p->panel * p->size)) return l;
+        }
+    return -1;
+}
+
+nn_pass nn_pass_of(const run *c, const batch *b, int64_t offset, int thread) {
+    const nn_plan *p = c->p;
+    return (nn_pass){.rows = b->rows,
+                     .dropping = !c->gradient,
+                     .seed = c->job->seed,
+                     .stream = b->stream,
+                     .first = b->first + offset,
+                     .statistics = p->n_statistics ? p->statistics + thread * p->n_statistics * p->size : NULL};
+}
+
+/* 1 / (number of rows), or 1 / (sum of their weights) and 0 where none counts; every thread does this sum, alike. */
+double nn_weighted_scale(const nn_job *job, const uint32_t *order, int64_t first, int64_t rows) {
+    const double *w = job->weights;
+    double s[8] = {0};
+    for (int64_t i = 0; i < rows; i++) s[i % 8] += w[order ? (int64_t)order[first + i] : first + i];
+    const double total = nn_sum(s, 8);
+    return total > 0 ? 1 / total : 0;
+}
+
+/* A row that does not count adds nothing, even where its loss is infinite. */
+static void weigh(const nn_job *job, const batch *b, int64_t first, int64_t r0, int64_t r1, double *row_loss) {
+    for (int64_t r = r0; r < r1; r++) {
+        const double weight = job->weights[b->order ? (int64_t)b->order[first + r] : first + r];
+        row_loss[r] = weight > 0 ? weight * row_loss[r] : 0;
+    }
+}
+
+static int is_from_logits(const run *c) {
+    const int head = c->p->layers[c->p->n_layers - 1].activation;
+    return head == NN_SOFTMAX || (head == NN_SIGMOID && c->job->loss == NN_BCE) ||
+           (head == NN_EXPONENTIAL && c->job->loss == NN_POISSON);
+}
+
+/* Rows [r0, r1) of a workspace, whose row r is row b->first + offset + r of the order: gathered, ... */
+static void gather_rows(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+                        failure *f) {
+    const nn_plan *p = c->p;
+    const nn_job *job = c->job;
+    const nn_geometry *layers = p->layers;
+    const int last = p->n_layers - 1, width = (int)p->vector;
+    const int64_t first = b->first + offset;
+    nn_gather g = {job->x, layers[0].n_in, layers[0].n_in, b->order, first, w->act[0], w->rows, width};
+    int64_t bad = p->kernels->gather(&g, r0, r1);
+    if (bad >= 0) {
+        *f = (failure){NN_BAD_X, offset + bad, -1};
+        return;
+    }
+    if (!job->y) return;
+    g = (nn_gather){job->y, layers[last].n_out, layers[last].n_out, b->order, first, w->delta[last + 1], w->rows,
+                    width};
+    if ((bad = p->kernels->gather(&g, r0, r1)) >= 0) *f = (failure){NN_BAD_Y, offset + bad, -1};
+}
+
+/* ... forward through layers [from, to), ... */
+static void forward_rows(const run *c, const nn_workspace *w, const nn_pass *pass, int from, int to, int64_t r0,
+                         int64_t r1) {
+    const int last = c->p->n_layers - 1, logits = is_from_logits(c);
+    for (int l = from; l < to; l++)
+        nn_layer_forward(c->p, l, w, pass, l == last && logits ? NN_IDENTITY : c->p->layers[l].activation, r0, r1);
+}
+
+/* ... handed to the caller, where the loss is the caller's, ... */
+static void hand_out(const run *c, const nn_workspace *w, int64_t offset, int64_t r0, int64_t r1) {
+    const nn_plan *p = c->p;
+    const int last = p->n_layers - 1, width = (int)p->vector;
+    const int64_t n = p->layers[last].n_out;
+    if (p->layers[last].activation == NN_SOFTMAX) p->kernels->softmax(w->act[last + 1], w->rows, n, r0, r1, width);
+    const nn_scatter s = {w->act[last + 1], w->rows, n, c->job->given_outputs, n, NULL, offset, width};
+    p->kernels->scatter(&s, r0, r1);
+}
+
+/* ... their losses and predictions, ... */
+static void loss_of_rows(const run *c, nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1,
+                         failure *f) {
+    const nn_plan *p = c->p;
+    const nn_kernels *k = p->kernels;
+    const nn_job *job = c->job;
+    const int last = p->n_layers - 1, width = (int)p->vector;
+    const nn_geometry *layers = p->layers;
+    const int64_t first = b->first + offset;
+    if (job->given) {
+        const int64_t n = layers[last].n_out;
+        const nn_gather g = {job->given_gradient, n, n, NULL, offset, w->delta[last + 1], w->rows, width};
+        k->gather(&g, r0, r1);
+    }
+    const nn_loss_args loss = {job->loss,
+                               layers[last].activation,
+                               layers[last].alpha,
+                               w->act[last + 1],
+                               w->delta[last + 1],
+                               w->rows,
+                               layers[last].n_out,
+                               job->y ? NULL : job->labels,
+                               b->order,
+                               first,
+                               b->scale,
+                               w->row_loss,
+                               width,
+                               job->weights,
+                               job->loss_parameter,
+                               job->smoothing,
+                               w->slope[last + 1]};
+    k->loss(&loss, r0, r1);
+    if (!isfinite(nn_sum(w->row_loss + r0, r1 - r0)))
+        for (int64_t r = r0; r < r1 && f->status == NN_OK; r++)
+            if (!isfinite(w->row_loss[r])) *f = (failure){NN_DIVERGED, offset + r, first_bad_layer(p, w, r)};
+    if (job->weights && !job->given) weigh(job, b, first, r0, r1, w->row_loss);
+    if (job->predictions) {
+        const nn_scatter s = {w->act[last + 1],
+                              w->rows,
+                              layers[last].n_out,
+                              job->predictions,
+                              layers[last].n_out,
+                              b->order,
+                              first,
+                              width};
+        k->scatter(&s, r0, r1);
+    }
+}
+
+/* ... and backward from layer `from` to `to`, as far down as there are weights. */
+static void backward_rows(const run *c, const nn_workspace *w, const nn_pass *pass, int from, int to, int64_t r0,
+                          int64_t r1) {
+    for (int l = from; l >= to && l > c->p->first; l--) nn_layer_backward(c->p, l, w, pass, r0, r1);
+}
+
+enum part { WHOLE, FORWARD, BACKWARD }; /* cut in two where the caller computes the loss in between */
+
+static void rows_through(const run *c, nn_workspace *w, const batch *b, int64_t offset, enum part part, int64_t r0,
+                         int64_t r1, failure *f) {
+    const int n = c->p->n_layers;
+    const nn_pass pass = nn_pass_of(c, b, offset, 0);
+    if (part != BACKWARD) {
+        gather_rows(c, w, b, offset, r0, r1, f);
+        if (bad_data(f)) return;
+        forward_rows(c, w, &pass, 0, n, r0, r1);
+        if (part == FORWARD) {
+            hand_out(c, w, offset, r0, r1);
+            return;
+        }
+    }
+    loss_of_rows(c, w, b, offset, r0, r1, f);
+    backward_rows(c, w, &pass, n - 1, 0, r0, r1);
+}
+
+/* In blocks whose activations stay in cache from layer to layer, forward and back */
+static void rows_in_blocks(const run *c, const batch *b, enum part part, int64_t r0, int64_t r1, failure *f) {
+    for (int64_t blocks = nn_ceil_div(r1 - r0, BLOCK); blocks && !bad_data(f); blocks--) {
+        const int64_t end = r0 + nn_ceil_div(r1 - r0, blocks);
+        rows_through(c, &c->p->training[0], b, 0, part, r0, end, f);
+        r0 = end;
+    }
+}
+
+/* The failure of the step, the same for every thread that asks: bad data before divergence, then the first row */
+failure nn_worst(const run *c, int n_threads) {
+    failure f = {NN_OK, 0, -1};
+    for (int t = 0; t < n_threads; t++) {
+        const failure *o = &c->failures[t];
+        if (o->status == NN_OK) continue;
+        const int worse = bad_data(o) - bad_data(&f);
+        if (f.status == NN_OK || worse > 0 || (worse == 0 && o->row < f.row)) f = *o;
+    }
+    return f;
+}
+
+/* Has the caller compute its loss from the batch's outputs */
+static void ask_for_loss(const run *c, const batch *b, int n_threads, failure *mine) {
+    const nn_plan *p = c->p;
+    if (nn_worst(c, n_threads).status != NN_OK) return;
+    double losses = 0;
+    const unsigned mode = nn_keep_subnormals();
+    const nn_status status = c->job->given(c->job->context, b->order, b->first, b->rows, &losses);
+    nn_restore_mode(mode);
+    c->job->loss_sum += losses;
+    if (status == NN_OK) return;
+    *mine = (failure){status, 0, -1};
+    for (int64_t r = 0; r < b->rows && mine->layer < 0; r++)
+        *mine = (failure){status, r, first_bad_layer(p, &p->training[0], r)};
+}
+
+static int given_loss(const run *c, const batch *b, nn_team *team, int thread, int n_threads, failure *mine) {
+    nn_barrier_patient(team);
+    if (thread == 0) ask_for_loss(c, b, n_threads, mine);
+    nn_barrier_patient(team);
+    return nn_worst(c, n_threads).status == NN_OK;
+}
+
+/* Rows of chunks [k, k + CHUNKS) of statistics */
+typedef struct block {
+    int64_t k0, k1, r0, r1;
+} block;
+static block block_at(const batch *b, int64_t k, int64_t end) {
+    enum { CHUNKS = 4 };
+    const int64_t k1 = k + CHUNKS < end ? k + CHUNKS : end, r1 = k1 * STATISTICS_ROWS;
+    return (block){k, k1, k * STATISTICS_ROWS, r1 < b->rows ? r1 : b->rows};
+}
+
+/* With batch normalisations: their statistics need all rows, so that the threads meet at each, there and back. In between
+ * blocks of rows go through the layers, and give their share of the next statistics while they are in cache. */
+static void rows_by_segments(const run *c, const batch *b, nn_team *team, int thread, int n_threads, failure *f) {
+    const nn_plan *p = c->p;
+    nn_workspace *w = &c->p->training[0];
+    const nn_pass pass = nn_pass_of(c, b, 0, thread);
+    const int64_t chunks = nn_ceil_div(b->rows, STATISTICS_ROWS);
+    const int64_t first = chunks * thread / n_threads, end = chunks * (thread + 1) / n_threads;
+    block k;
+    for (int from = -1, to; from < p->n_layers; from = to) { /* -1: the inputs */
+        if (from >= 0) {
+            nn_barrier(team);
+            nn_join_statistics(p, from, w, &pass, 0);
+        }
+        for (to = from + 1; to < p->n_layers && p->layers[to].kind != NN_BATCH_NORM;) to++;
+        for (int64_t at = first; at < end && !bad_data(f); at = k.k1) {
+            k = block_at(b, at, end);
+            if (from < 0) gather_rows(c, w, b, 0, k.r0, k.r1, f);
+            if (bad_data(f)) break;
+            forward_rows(c, w, &pass, from < 0 ? 0 : from, to, k.r0, k.r1);
+            if (to < p->n_layers)
+                nn_statistics_of_chunks(p, to, w, &pass, 0, k.k0, k.k1);
+            else if (c->job->given)
+                hand_out(c, w, 0, k.r0, k.r1);
+        }
+    }
+    int ends = bad_data(f);
+    if (c->job->given && !given_loss(c, b, team, thread, n_threads, f)) ends = 1; /* but meets the others below */
+    for (int from = p->n_layers, to; from >= 0; from = to) {                      /* n_layers: the loss */
+        if (from < p->n_layers) {
+            nn_barrier(team);
+            nn_join_statistics(p, from, w, &pass, 1);
+        }
+        for (to = from - 1; to >= 0 && p->layers[to].kind != NN_BATCH_NORM;) to--;
+        for (int64_t at = first; at < end && !ends; at = k.k1) {
+            k = block_at(b, at, end);
+            if (from == p->n_layers) loss_of_rows(c, w, b, 0, k.r0, k.r1, f);
+            backward_rows(c, w, &pass, from < p->n_layers ? from : from - 1, to + 1, k.r0, k.r1);
+            if (to >= 0) nn_statistics_of_chunks(p, to, w, &pass, 1, k.k0, k.k1);
+        }
+    }
+}
+
+static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_t chunk, failure *f) {
+    const nn_plan *p = c->p;
+    const int64_t offset = chunk * CHUNK, rows = b->rows - offset < CHUNK ? b->rows - offset : CHUNK;
+    rows_through(c, w, b, offset, WHOLE, 0, rows, f);
+    if (bad_data(f)) return;
+    c->p->chunk_losses[chunk] = nn_sum(w->row_loss, rows);
+    char *part = c->p->parts + chunk * p->n_parameters * p->size;
+    for (int l = 0; l < p->n_layers; l++) {
+        const nn_geometry *g = &p->layers[l];
+        const nn_outer o = nn_outer_of(p, w, l, rows);
+        for (int64_t panel = 0; g->k > 0 && panel < g->panels; panel++) {
+            char *dst = part + nn_weight_offset(p, l, panel, 0) * p->size;
+            if (g->kind == NN_DENSE) {
+                p->kernels->outer(&o, panel, 0, o.k + 1, dst);
+            } else { /* layer normalisation: one with statistics of the batch does not go by chunks */
+                const nn_pass pass = {.rows = rows};
+                nn_norm_gradient(p, l, w, &pass, panel, dst);
+            }
+        }
+    }
+}
+
+void nn_rows_of_batch(const run *c, const batch *b, nn_team *team, int thread, int n_threads) {
+    const nn_plan *p = c->p;
+    failure *mine = &c->failures[thread]; /* not written but where something fails: others read it in each step */
+    if (c->chunked) {
+        const int64_t chunks = nn_ceil_div(b->rows, CHUNK);
+        for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
+            chunk_gradient(c, &p->training[thread], b, k, mine);
+    } else if (p->n_segments > 1) {
+        rows_by_segments(c, b, team, thread, n_threads, mine);
+    } else {
+        const int64_t r0 = b->rows * thread / n_threads, r1 = b->rows * (thread + 1) / n_threads;
+        rows_in_blocks(c, b, c->job->given ? FORWARD : WHOLE, r0, r1, mine);
+        if (c->job->given && given_loss(c, b, team, thread, n_threads, mine))
+            rows_in_blocks(c, b, BACKWARD, r0, r1, mine);
+    }
+}
