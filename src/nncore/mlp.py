@@ -11,7 +11,7 @@ from nncore.network import Sequential
 from nncore.regularization import BatchNorm, Dropout, LayerNorm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nncore.activations import Activation
     from nncore.initializers import Initializer
@@ -35,6 +35,8 @@ class MLP(Sequential):
         A `BatchNorm` or `LayerNorm` in each hidden layer, between the weighted sums and the activation.
     initializer : str or callable, default "auto"
         Initial weights of every layer; see `Dense`.
+    categories : mapping of int to int or (int, int), optional
+        Columns of `X` that hold codes, with their cardinalities, or (cardinality, dim): a layer `Columns` embeds them.
     dtype, seed, backend
         As for `Sequential`.
 
@@ -56,6 +58,8 @@ class MLP(Sequential):
         dtype: str = "float32",
         seed: int = 0,
         backend: str | None = None,
+        *,
+        categories: Mapping[int, int | tuple[int, int]] | None = None,
     ) -> None:
         if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
             raise TypeError(f"sizes is {sizes!r}; expected a sequence of integers, such as [64, 32, 10]")
@@ -66,6 +70,11 @@ class MLP(Sequential):
         if norm is not None:
             norm = checks.one_of(norm, "norm", ("batch", "layer"))
         layers: list[Layer] = []
+        if categories is not None:
+            from nncore.columns import Columns  # many programs go without
+
+            layers.append(Columns(categories, units[0]))
+            units[0] = layers[0].n_out
         for n_in, n_out in pairwise(units[:-1]):
             if norm is None:
                 layers.append(Dense(n_in, n_out, activation, initializer))

@@ -92,6 +92,7 @@ def fit(
     mapped = isinstance(X, np.memmap)  # then nobody knows how long it takes to read a row
     if not chunks:
         X = checks.matrix(X, "X", network.n_in, network.dtype)
+        network.layers[0].check_inputs(X, "X")
         y = _targets(network, y, len(X), loss)
         given_weights = weights.samples(sample_weight, len(X))
     elif sample_weight is not None or class_weight is not None:
@@ -311,6 +312,7 @@ def _validation_data(network: Sequential, pair: Any, validation_split: float, lo
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError("validation_data is not a pair; expected (X, y)")
     X = checks.matrix(pair[0], "validation_data X", network.n_in, network.dtype)
+    network.layers[0].check_inputs(X, "validation_data X")
     y = _targets(network, pair[1], len(X), loss, "validation_data y")
     _require_finite_rows(X, y, prefix="validation_data ")
     return X, y
@@ -346,6 +348,7 @@ def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict
 
     def prepared(X: Any, y: Any, of: str) -> tuple[Array, Array]:
         X = checks.matrix(X, "X" + of, network.n_in, network.dtype)
+        network.layers[0].check_inputs(X, "X" + of)
         return X, _targets(network, y, len(X), loss, "y" + of)
 
     return Chunks(engine, X, prepared, settings)
