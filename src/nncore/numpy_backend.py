@@ -12,7 +12,7 @@ pass through it, a number that is not finite, is reported from here.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import isfinite, prod
+from math import isfinite, prod, sqrt
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -273,6 +273,7 @@ class NumpyEngine:
                     with self._lock:
                         for layer in self._normalized():
                             layer.keep_running(len(x))
+                        self._clip(optimizer)
                         self._regularize()
                         for weight, gradient, slots, decay in job.updates:
                             optimizer.update(weight, gradient, slots, rate, optimizer.steps, decay)
@@ -283,6 +284,17 @@ class NumpyEngine:
                 self.restore(job.before, job.slots)
                 optimizer.steps = steps
             raise
+
+    def _clip(self, optimizer: Optimizer) -> None:
+        """Bound the gradient's length, then each of its numbers, where the optimizer asks for it."""
+        gradient = self._gradient
+        if optimizer.clip_norm is not None:
+            length = sqrt(np.add.reduce(np.square(gradient, dtype=np.float64)))
+            if length > optimizer.clip_norm:
+                gradient *= gradient.dtype.type(optimizer.clip_norm / length)
+        if optimizer.clip_value is not None:
+            limit = gradient.dtype.type(optimizer.clip_value)
+            np.clip(gradient, -limit, limit, out=gradient)
 
     def _regularize(self) -> None:
         """Add l1 sign(W) + l2 W to the gradients of the layers that have these."""

@@ -46,6 +46,7 @@ class SecondOrder(Optimizer):
     def _begin(self) -> None:
         self._learning_rate = 1.0
         self.weight_decay = 0.0
+        self.clip_value = self.clip_norm = None
         self._start()
 
     @property

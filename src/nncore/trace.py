@@ -213,7 +213,8 @@ def _call(optimizer: Optimizer) -> str:
 
 def _rule(optimizer: Optimizer) -> str:
     """Return the update of plain gradient descent; what others do takes more than a line."""
-    if type(optimizer) is not optimizers.SGD or optimizer.momentum or optimizer.weight_decay:
+    clips = optimizer.clip_value is not None or optimizer.clip_norm is not None
+    if type(optimizer) is not optimizers.SGD or optimizer.momentum or optimizer.weight_decay or clips:
         return ""
     rate = optimizer.learning_rate
     return f"W - {rate:g} dL/dW" if isinstance(rate, int | float) else ""
