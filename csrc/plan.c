@@ -73,7 +73,7 @@ nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_st
         g->l2 = given->l2;
         g->max_norm = given->max_norm;
         p->has_max_norm |= g->max_norm > 0;
-        g->k = g->kind == NN_DENSE ? g->n_in : g->kind == NN_DROPOUT ? -1 : 1;
+        g->k = g->kind == NN_DENSE ? g->n_in : g->kind == NN_DROPOUT || g->kind == NN_NOISE ? -1 : 1;
         if (p->first < 0 && g->k > 0) p->first = l;
         g->state = g->statistics = -1;
         if (g->kind == NN_BATCH_NORM) {

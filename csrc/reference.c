@@ -438,8 +438,16 @@ static void reference_scale_by_derivative(int activation, double alpha, int64_t 
 
 static void reference_elementary(int function, int64_t n, void *x_) {
     real *x = x_;
-    for (int64_t i = 0; i < n; i++)
-        x[i] = (real)(function == 0 ? LIBM(exp)(x[i]) : function == 1 ? LIBM(log)(x[i]) : LIBM(log1p)(x[i]));
+    for (int64_t i = 0; i < n; i++) {
+        const wide v = x[i];
+        switch (function) {
+        case 0: x[i] = (real)LIBM(exp)(v); break;
+        case 2: x[i] = (real)LIBM(log1p)(v); break;
+        case 4: x[i] = (real)LIBM(sin)(PI / 2 * v); break;
+        case 5: x[i] = (real)LIBM(cos)(PI / 2 * v); break;
+        default: x[i] = (real)LIBM(log)(v); break;
+        }
+    }
 }
 
 static double reference_fma_peak(int64_t rounds) {
@@ -616,6 +624,42 @@ static void reference_dropout(const nn_dropout *a, int64_t r0, int64_t r1) {
                     ? kept
                     : times_derivative(a->activation, a->alpha,
                                        ((const real *)a->outputs)[in_panels(r, j, a->outputs_rows, a->width)], kept);
+            ((real *)a->out)[in_panels(r, j, a->out_rows, a->width)] = (real)f;
+        }
+}
+
+/* sin(2 pi word / 2^32); by whole right angles first, or a small sine would be the error of the angle */
+static wide sine_of_turn(uint32_t word) {
+    const int64_t quarter = ((int64_t)word + (1 << 29)) >> 30;
+    const wide x = PI / 2 * (wide)((int64_t)word - (quarter << 30)) / (wide)(1 << 30);
+    const wide y = quarter % 2 ? LIBM(cos)(x) : LIBM(sin)(x);
+    return quarter & 2 ? -y : y;
+}
+
+static void reference_noise(const nn_dropout *a, int64_t r0, int64_t r1) {
+    for (int64_t r = r0; r < r1; r++)
+        for (int64_t j = 0; j < a->n; j++) {
+            wide z = 0;
+            if (a->scale != 0) {
+                uint32_t words[2]; /* the radius', the angle's */
+                for (int i = 0; i < 2; i++) {
+                    nn_keys k = a->keys;
+                    uint64_t key;
+                    const uint64_t word =
+                        (uint64_t)(a->first + r) * (uint64_t)a->stride + (uint64_t)(j / 32 * 32 + j % 16 + 16 * i);
+                    k.first = word / 2;
+                    reference_keys(&k, 1, &key);
+                    words[i] = (uint32_t)(word % 2 ? key >> 32 : key);
+                }
+                const wide radius = LIBM(sqrt)(-2 * LIBM(log)(((wide)words[0] + (wide)0.5) / (wide)4294967296.0));
+                z = radius * sine_of_turn(words[1] + (j % 32 < 16 ? 1u << 30 : 0)) * (wide)(real)a->scale;
+            }
+            const wide sum = ((const real *)a->x)[in_panels(r, j, a->x_rows, a->width)] + z;
+            const wide f =
+                a->activation == NN_IDENTITY
+                    ? sum
+                    : times_derivative(a->activation, a->alpha,
+                                       ((const real *)a->outputs)[in_panels(r, j, a->outputs_rows, a->width)], sum);
             ((real *)a->out)[in_panels(r, j, a->out_rows, a->width)] = (real)f;
         }
 }

@@ -19,7 +19,7 @@ import numpy as np
 from nncore import activations, checks
 from nncore.layers import Dense, Layer
 from nncore.network import Sequential
-from nncore.regularization import BatchNorm, Dropout, LayerNorm
+from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
@@ -188,6 +188,8 @@ def _layer(entry: dict[str, Any]) -> Layer:
     size = entry.pop("n_in")
     if kind == "Dropout":
         return Dropout(**entry).sized(checks.positive_int(size, "n_in"))
+    if kind == "GaussianNoise":
+        return GaussianNoise(**entry).sized(checks.positive_int(size, "n_in"))
     if kind in ("BatchNorm", "LayerNorm"):
         return (BatchNorm if kind == "BatchNorm" else LayerNorm)(size, **entry)
     raise ValueError(f"a layer is of kind {kind!r}, which this version does not know")

@@ -192,8 +192,9 @@ def checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
             )
         if layer.activation.name == "softmax" and index < len(result) - 1:
             raise ValueError(f"layers[{index}] has the activation softmax, which is for the last layer only")
-    if type(result[-1]).__name__ == "Dropout":
-        raise ValueError("the last layer is Dropout; expected one that gives outputs, such as Dense")
+    if result[-1].spec().kind in ("dropout", "noise"):
+        name = type(result[-1]).__name__
+        raise ValueError(f"the last layer is {name}; expected one that gives outputs, such as Dense")
     return tuple(result)
 
 

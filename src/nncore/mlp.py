@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nncore import checks, initializers
 from nncore.layers import Dense
 from nncore.network import Sequential
-from nncore.regularization import BatchNorm, Dropout, LayerNorm
+from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,8 @@ class MLP(Sequential):
         Initial weights of every layer; see `Dense`.
     dtype, seed, backend
         As for `Sequential`.
+    input_noise : float, default 0
+        Standard deviation of a `GaussianNoise` on the inputs; 0 for none.
 
     Examples
     --------
@@ -56,6 +58,8 @@ class MLP(Sequential):
         dtype: str = "float32",
         seed: int = 0,
         backend: str | None = None,
+        *,
+        input_noise: float = 0.0,
     ) -> None:
         if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
             raise TypeError(f"sizes is {sizes!r}; expected a sequence of integers, such as [64, 32, 10]")
@@ -63,9 +67,10 @@ class MLP(Sequential):
         if len(units) < 2:
             raise ValueError(f"sizes has {len(units)} numbers; expected at least 2, the inputs and the outputs")
         rate = checks.finite_float(dropout, "dropout", low=0.0, below=1.0)
+        stddev = checks.finite_float(input_noise, "input_noise", low=0.0)
         if norm is not None:
             norm = checks.one_of(norm, "norm", ("batch", "layer"))
-        layers: list[Layer] = []
+        layers: list[Layer] = [GaussianNoise(stddev)] if stddev else []
         for n_in, n_out in pairwise(units[:-1]):
             if norm is None:
                 layers.append(Dense(n_in, n_out, activation, initializer))

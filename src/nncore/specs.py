@@ -8,9 +8,10 @@ from typing import NamedTuple
 class LayerSpec(NamedTuple):
     """One layer. The first four may stand alone, for a dense layer.
 
-    `kind` is "dense", "dropout", "batch_norm" or "layer_norm"; all but dense have as many outputs as inputs.
-    `activation` is a name, `alpha` its slope or other number. `rate` is dropout's probability of a zero; `epsilon` and
-    `momentum` are normalisation's; `l1`, `l2` and `max_norm` are a dense layer's, 0 for none.
+    `kind` is "dense", "dropout", "noise", "batch_norm" or "layer_norm"; all but dense have as many outputs as inputs.
+    `activation` is a name, `alpha` its slope or other number. `rate` is dropout's probability of a zero or the
+    noise's standard deviation; `epsilon` and `momentum` are normalisation's; `l1`, `l2` and `max_norm` are a dense
+    layer's, 0 for none.
     """
 
     n_in: int
@@ -30,4 +31,4 @@ class LayerSpec(NamedTuple):
         """Shapes of the layer's parameters: W and b, gamma and beta, or none."""
         if self.kind == "dense":
             return [(self.n_in, self.n_out), (self.n_out,)]
-        return [] if self.kind == "dropout" else [(self.n_out,), (self.n_out,)]
+        return [] if self.kind in ("dropout", "noise") else [(self.n_out,), (self.n_out,)]
