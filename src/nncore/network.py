@@ -41,7 +41,7 @@ class Sequential:
     dtype : {"float32", "float64"}
         Type of the weights and of all arithmetic.
     seed : int, default 0
-        Key of the random streams, 0 to 2**64 - 1: initial weights, shuffles and splits follow from it.
+        Key of the random streams, 0 to 2**64 - 1: initial weights, shuffles, splits, dropout and noise follow from it.
     backend : {"native", "numpy"}, optional
         What computes. None goes by the environment variable ``NNCORE_BACKEND``, and without it takes the native
         backend where it loads.
@@ -291,7 +291,7 @@ class Sequential:
         epochs: int = 10,
         batch_size: int | None = 32,
         shuffle: bool = True,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         early_stopping: bool | int | EarlyStopping | None = None,
         *,
@@ -329,8 +329,8 @@ class Sequential:
             Rows of a step; None takes all. The last step of an epoch takes what is left.
         shuffle : bool, default True
             Whether each epoch takes the rows in a new order, which follows from the seed and `epochs_trained`.
-        validation_data : (X, y), optional
-            Data to evaluate after each epoch.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Data to evaluate after each epoch; the weights of their rows count in the loss and the metrics named.
         validation_split : float, default 0
             Fraction of the rows, of each class alike, held out at random by the seed and evaluated after each epoch.
         early_stopping : bool, int or EarlyStopping, optional
@@ -350,7 +350,8 @@ class Sequential:
         verbose : bool or int, default 0
             Whether to print a line for each epoch, with the time that is left where it is a second or more.
         seed : int, optional
-            Replaces the network's seed for the order of this call's rows.
+            Replaces the network's seed for this call's random numbers: the order of the rows, what `Dropout` and
+            `GaussianNoise` draw, and which rows `validation_split` holds out. Initial weights are the network's.
         threads : int, optional
             Upper bound for the number of threads.
         max_seconds : float, optional
@@ -479,7 +480,10 @@ class Sequential:
         *,
         limit: int = 8,
     ) -> Trace:
-        """Show one training iteration, as arrays and as a table; see `nncore.trace.trace`."""
+        """Show one training iteration of a network of dense layers, as arrays and as a table.
+
+        See `nncore.trace.trace`. Networks with other layers are refused.
+        """
         from nncore.trace import trace  # rarely used, so that importing nncore does not load it
 
         with self._lock:

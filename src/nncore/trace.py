@@ -136,7 +136,10 @@ def trace(
     """
     for index, layer in enumerate(network.layers):
         if not isinstance(layer, Dense):
-            raise ValueError(f"layer {index} is {layer!r}; trace takes networks of Dense layers only")
+            raise ValueError(
+                f"layer {index} is {layer!r}; trace takes networks of Dense layers only: expected one without it "
+                "(forward(X, layers=True) and loss_and_gradients show any network)"
+            )
     limit = checks.positive_int(limit, "limit")
     if limit < 2:
         raise ValueError(f"limit is {limit}; expected at least 2, one row from each end")
