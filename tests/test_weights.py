@@ -235,7 +235,7 @@ def test_class_weight_needs_classes(loss, output, y):
 
 
 def test_validation_data_may_have_weights(backend):
-    """Each epoch's val_loss and weighted metrics are those of `evaluate`, and the weights decide which epoch is best."""
+    """Each epoch's val_loss and val_accuracy are those of `evaluate` with these weights."""
     net, held = network(backend, "softmax", LABELS), (X[:20], LABELS[:20], WEIGHTS[:20])
     history = net.fit(X, LABELS, epochs=2, validation_data=held, metrics=["accuracy"]).history
     scores = net.evaluate(*held[:2], metrics=["accuracy"], sample_weight=held[2])
