@@ -70,13 +70,15 @@ def further_modules():
     """Return the reference of the modules that need no more than their docstrings, of those that there are."""
     wanted = {
         "Layers that regularise": "regularization",
+        "Optimizers of second order": "second_order",
         "Schedules": "schedules",
         "Callbacks": "callbacks",
         "Chunks": "chunks",
         "Pictures": "plot",
     }
+    only = {"second_order": " LBFGS, LevenbergMarquardt"}
     parts = [
-        f"## {title}\n\n```{{eval-rst}}\n.. automodule:: nncore.{name}\n   :members:\n```\n"
+        f"## {title}\n\n```{{eval-rst}}\n.. automodule:: nncore.{name}\n   :members:{only.get(name, '')}\n```\n"
         for title, name in wanted.items()
         if importlib.util.find_spec(f"nncore.{name}")
     ]
