@@ -102,6 +102,28 @@ def test_the_backends_agree(kind, clip, dtype, rng):
         assert apart(unclipped) > 1e-2
 
 
+NORMED = {
+    "at the ends": lambda: [nn.BatchNorm(), nn.Dense(13, 7, "tanh"), nn.Dense(7, 3), nn.BatchNorm()],
+    "behind noise": lambda: [nn.GaussianNoise(0.3), nn.BatchNorm(activation="softplus"), nn.Dense(13, 7, "sigmoid"),
+                             nn.GaussianNoise(0.3), nn.LayerNorm(activation="softplus"), nn.Dense(7, 3)],
+    "behind dropout": lambda: [nn.Dropout(0.3), nn.BatchNorm(activation="sigmoid"), nn.Dense(13, 9, "softplus"),
+                               nn.Dropout(0.3), nn.BatchNorm(activation="softplus"), nn.Dense(9, 3)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NORMED)
+def test_what_lies_in_padding_does_not_count_in_the_norm(case, rng):
+    """Columns past a layer's last hold rubbish, noise or f(0) in the core; their gradients must be 0 in the sum."""
+    pytest.importorskip("nncore._core")
+    (X, y), found = data(rng, 90, 13), []
+    for name in ("native", "numpy"):
+        net = nn.Sequential(NORMED[case](), dtype="float64", seed=2, backend=name)
+        net.fit(X, y, optimizer=nn.SGD(0.1, momentum=0.9, clip_norm=0.05), epochs=4, batch_size=16)
+        found.append(net.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-13)
+
+
 @every_clip
 @pytest.mark.parametrize(("rows", "sizes"), [(64, (9, 40, 3)), (700, (4, 6, 3))])  # in tiles, and in chunks
 def test_any_number_of_threads_gives_the_same_bits(clip, rows, sizes, rng):

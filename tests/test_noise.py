@@ -142,6 +142,16 @@ def test_calls_go_on_where_the_last_one_ended(backend):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_run_goes_on_from_a_checkpoint_to_the_same_bits(backend, tmp_path):
+    X, y = data()
+    whole, first, second = (make("with the others", backend, "float32") for _ in range(3))
+    whole.fit(X, y, epochs=4)
+    first.fit(X, y, epochs=1, callbacks=[nn.callbacks.Checkpoint(tmp_path / "run", steps=3)], max_seconds=60)
+    second.fit(X, y, epochs=4, resume=tmp_path / "run")
+    for a, b in zip(whole.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @shapes
 def test_predictions_and_evaluations_are_quiet(shape, backend, tmp_path):
     X, y = data()
