@@ -147,16 +147,16 @@ typedef struct nn_keys {
     uint64_t first;          /* even */
 } nn_keys;
 
-typedef struct nn_dropout {
-    const void *x; /* panels of n columns */
+typedef struct nn_dropout { /* of dropout, and of noise */
+    const void *x;          /* panels of n columns */
     int64_t x_rows;
     void *out;
     int64_t out_rows, n;
     nn_keys keys;          /* seed, stream, purpose */
     int64_t first, stride; /* row r's words begin at (first + r) * stride */
     uint32_t threshold;    /* words below it drop their number */
-    double scale;
-    int activation; /* backward: f of the layer below; else identity */
+    double scale;          /* of what is kept; noise: its standard deviation */
+    int activation;        /* backward: f of the layer below; else identity */
     double alpha;
     const void *outputs; /* what that keeps, f'(z) or its outputs */
     int64_t outputs_rows;

@@ -52,7 +52,7 @@ static nn_dropout dropout_in(const nn_plan *p, int l, const nn_workspace *w, con
                     .activation = NN_IDENTITY,
                     .width = (int)p->vector};
     a.keys = (nn_keys){.seed = pass->seed, .stream = pass->stream | (uint64_t)l << 40, .purpose = NN_PURPOSE_DROPOUT};
-    if (pass->dropping) {
+    if (pass->dropping && g->kind == NN_DROPOUT) {
         a.threshold = (uint32_t)(g->rate * 4294967296.0);
         a.scale = 1 / (1 - g->rate);
     }
@@ -66,6 +66,14 @@ void nn_columns_forward(const nn_plan *p, const void *in, void *out, int64_t row
         const nn_embedding e = nn_embedding_of(p, block, in, out, rows);
         p->kernels->embedding(&e, r0, r1);
     }
+}
+
+static nn_dropout noise_in(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass) {
+    nn_dropout a = dropout_in(p, l, w, pass);
+    a.keys.purpose = NN_PURPOSE_NOISE;
+    a.stride = nn_ceil_div(a.n, 32) * 32;
+    a.scale = pass->dropping ? p->layers[l].rate : 0;
+    return a;
 }
 
 void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int activation, int64_t r0,
@@ -82,6 +90,11 @@ void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_p
         a.x = w->act[l];
         a.out = w->act[l + 1];
         p->kernels->dropout(&a, r0, r1);
+    } else if (g->kind == NN_NOISE) {
+        nn_dropout a = noise_in(p, l, w, pass);
+        a.x = w->act[l];
+        a.out = w->act[l + 1];
+        p->kernels->noise(&a, r0, r1);
     } else {
         nn_norm a = norm_in(p, l, w, pass);
         a.out = w->act[l + 1];
@@ -97,15 +110,17 @@ void nn_layer_backward(const nn_plan *p, int l, const nn_workspace *w, const nn_
     if (g->kind == NN_DENSE) {
         const nn_product backward = nn_backward_of(p, l, w);
         p->kernels->backward(&backward, r0, r1);
-    } else if (g->kind == NN_DROPOUT) {
-        nn_dropout a = dropout_in(p, l, w, pass);
+    } else if (g->kind == NN_DROPOUT || g->kind == NN_NOISE) {
+        const int noise = g->kind == NN_NOISE;
+        nn_dropout a = noise ? noise_in(p, l, w, pass) : dropout_in(p, l, w, pass);
+        if (noise) a.scale = 0; /* what is added has no gradient */
         a.x = w->delta[l + 1];
         a.out = w->delta[l];
         a.activation = below->activation;
         a.alpha = below->alpha;
         a.outputs = w->slope[l] ? w->slope[l] : w->act[l];
         a.outputs_rows = w->rows;
-        p->kernels->dropout(&a, r0, r1);
+        (noise ? p->kernels->noise : p->kernels->dropout)(&a, r0, r1);
     } else {
         nn_norm a = norm_in(p, l, w, pass);
         a.out = w->delta[l];

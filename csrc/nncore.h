@@ -86,7 +86,7 @@ int nn_contended(void);           /* whether a team was given up a moment ago */
 double nn_peak(nn_dtype dtype, int threads, double seconds);
 
 /* ---- random.c: Philox4x32-10 (Salmon et al., 2011); the counter is (index, stream, purpose) */
-enum { NN_PURPOSE_SHUFFLE = 1, NN_PURPOSE_DROPOUT = 3 };
+enum { NN_PURPOSE_SHUFFLE = 1, NN_PURPOSE_DROPOUT = 3, NN_PURPOSE_NOISE = 5 };
 /* order[i]: the rows 0..n-1 by ascending Philox key, ties by row. scratch: nn_permutation_scratch(n) bytes. */
 void nn_permutation(uint64_t seed, uint64_t stream, uint32_t n, uint32_t *order, void *scratch);
 size_t nn_permutation_scratch(uint32_t n);
@@ -94,7 +94,7 @@ size_t nn_permutation_scratch(uint32_t n);
 void nn_order_of_keys(const uint64_t *keys, uint32_t n, uint32_t *order, void *scratch);
 
 /* ---- plan.c */
-typedef enum { NN_DENSE, NN_DROPOUT, NN_BATCH_NORM, NN_LAYER_NORM, NN_COLUMNS, NN_TABLE } nn_kind;
+typedef enum { NN_DENSE, NN_DROPOUT, NN_BATCH_NORM, NN_LAYER_NORM, NN_COLUMNS, NN_NOISE, NN_TABLE } nn_kind;
 
 /* Column `column` of the inputs holds codes 0 .. cardinality - 1, each of which stands for `dim` numbers that are learned. */
 typedef struct nn_table {
@@ -104,9 +104,9 @@ typedef struct nn_table {
 typedef struct nn_layer {
     int kind; /* nn_kind, not NN_TABLE; all but dense and columns have as many outputs as inputs */
     int64_t n_in, n_out;
-    int activation;           /* nn_activation; identity for dropout */
+    int activation;           /* nn_activation; identity for dropout and noise */
     double alpha;             /* leaky_relu's slope below 0, minus elu's lower limit */
-    double rate;              /* dropout: the probability of a zero */
+    double rate;              /* dropout: the probability of a zero; noise: its standard deviation */
     double epsilon, momentum; /* normalisation; running = (1 - momentum) running + momentum batch */
     double l1, l2;            /* dense: l1 sign(w) + l2 w is added to the gradient */
     double max_norm;          /* dense: the most that a column of weights may measure; 0: no bound */

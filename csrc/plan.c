@@ -92,6 +92,7 @@ static int64_t rows_before_last(const nn_layer *layer) {
     switch (layer->kind) {
     case NN_DENSE: return layer->n_in;
     case NN_DROPOUT:
+    case NN_NOISE:
     case NN_COLUMNS: return -1;
     default: return 1;
     }

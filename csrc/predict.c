@@ -41,7 +41,7 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
         for (int l = 0; l < c->n_layers; l++) {
             const nn_geometry *layer = &p->layers[l];
             const int own = layer->activation, activation = own == NN_SOFTMAX ? NN_IDENTITY : own;
-            if (layer->kind == NN_DROPOUT) continue;
+            if (layer->kind == NN_DROPOUT || layer->kind == NN_NOISE) continue;
             if (layer->kind == NN_DENSE) {
                 const nn_product f = nn_forward_of(p, l, from, to, c->rows, activation);
                 k->forward(&f, 0, rows);

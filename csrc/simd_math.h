@@ -1,13 +1,14 @@
-/* simd_math.h: exp, log, log1p, tanh and sigmoid on vectors, without tables, branches or calls.
+/* simd_math.h: exp, log, log1p, tanh, sigmoid, sine and cosine on vectors, without tables, branches or calls.
  *
  * exp:  x = n ln 2 + r, |r| <= ln 2 / 2, exp(x) = 2^n (1 + r + r^2 q(r)).
  * log:  x = 2^n m, m in [sqrt(1/2), sqrt(2)), s = (m - 1) / (m + 1), log(m) = 2 atanh(s) = 2 s + s^3 h(s^2).
  * tanh: with t = expm1(2 |x|), tanh|x| = t / (t + 2), which keeps the relative error small near 0 too; what rounding took
  *       from t and from t + 2 is put back to first order, with 1 / (t + 2) = (1 - tanh|x|) / 2.
  * sigmoid: with e = exp(-|x|), 1 / (1 + e) or e / (1 + e), likewise put right.
- * The polynomials q and h are least-maximum fits made for this file; their error is below a tenth of the last place.
+ * sine, cosine: of a number of right angles, |x| <= 1/2: x s(x^2) and 1 + x^2 c(x^2).
+ * The polynomials q, h, s and c are least-maximum fits made for this file; their error is below a tenth of the last place.
  * tests/test_kernels_elementwise.py measures each function against float64 (or long double) and holds it to the error stated here:
- * at most 2 ulp for exp, log, log1p, tanh and sigmoid wherever the result is a normal number. Results below the
+ * at most 2 ulp for each of them wherever the result is a normal number. Results below the
  * smallest normal number may be flushed to zero. NaN gives NaN everywhere.
  */
 #ifndef NN_SIMD_MATH_H
@@ -43,6 +44,12 @@ static const real log1p_h[] = {0.66666666666666666667,  0.39999999999999999502, 
                                0.13333345323305978498,  0.11764394102673769388,  0.10531837812039883673,
                                0.094571632072114846741, 0.092319442733682474862, 0.052834122281372712085,
                                0.14938828485979847019};
+static const real sine_s[] = {1.5707963267948966143,     -0.64596409750624431573,   0.079692626246043003134,
+                              -0.0046817541323409759917, 0.00016044115074219091052, -3.598643352982309702e-6,
+                              5.6339337815378539538e-8};
+static const real cosine_c[] = {-1.2337005501361698269,    0.25366950790104782321,      -0.020863480763340772521,
+                                0.00091926027454684461873, -0.000025202039028029176105, 4.7106784055052271063e-7,
+                                -6.3293963449674235121e-9};
 #else
 #define MANTISSA_BITS 23
 #define EXPONENT_BIAS 127
@@ -57,6 +64,8 @@ static const real exp_q[] = {0.500000001347f,   0.166666666816f,   0.04166646492
 static const real log_h[] = {0.66666666552f, 0.400001239061f, 0.285505870376f, 0.233368110052f};
 static const real log1p_h[] = {0.6666666665f,  0.400000107699f, 0.285703057219f,
                                0.22264711209f, 0.174647024654f, 0.207876168557f};
+static const real sine_s[] = {1.57079632195f, -0.645963477665f, 0.0796802176478f, -0.00460214921281f};
+static const real cosine_c[] = {-1.23370054937f, 0.253669410357f, -0.0208615283422f, 0.000906739898403f};
 #endif
 #define TERMS(c) ((int)(sizeof(c) / sizeof((c)[0])))
 
@@ -131,6 +140,25 @@ INLINE vec vtanh(vec x) {
     vec a = t / d, reciprocal = fma_(broadcast((real)-0.5), a, broadcast((real)0.5));
     reciprocal = blend(vless(t, broadcast(16)), reciprocal, broadcast(0)); /* beyond, the loss does not matter */
     return copy_sign(fma_(fma_(-a, d_lost + t_lost, t_lost), reciprocal, a), x);
+}
+
+/* log(x) for normal x in (0, 1], given 1 - x: what rounding took from an x near 1 does not matter */
+INLINE vec vlog_below_1(vec x, vec complement) {
+    const ivec root = as_bits(broadcast((real)0.70710678118654752440));
+    ivec n = (as_bits(x) - root) >> MANTISSA_BITS;
+    vec m = as_real(as_bits(x) - (n << MANTISSA_BITS)), whole = __builtin_convertvector(n, vec);
+    const mask reduced = vless(whole, broadcast(0));
+    vec s = blend(reduced, m - broadcast(1), -complement) / blend(reduced, m + broadcast(1), broadcast(2) - complement);
+    vec t = s * s, h = polynomial(TERMS(log_h), log_h, t);
+    vec y = fma_(s * t, h, whole * broadcast(LN2_LOW));
+    return fma_(whole, broadcast(LN2_HIGH), (s + s) + y);
+}
+
+/* sin and cos of x pi / 2 for |x| <= 1/2 */
+INLINE vec vsine(vec x) { return x * polynomial(TERMS(sine_s), sine_s, x * x); }
+INLINE vec vcosine(vec x) {
+    const vec t = x * x;
+    return fma_(t, polynomial(TERMS(cosine_c), cosine_c, t), broadcast(1));
 }
 
 /* log(x) for x > 0; -infinity at 0, NaN below; infinity at infinity. Subnormal x count as 0. */

@@ -5,6 +5,7 @@ import inspect
 import re
 
 import nncore as nn
+import nncore.second_order
 
 
 def first_sentence(obj):
@@ -34,10 +35,14 @@ def objects(aliases):
 
 
 def classes(aliases):
-    """Return a table of names of classes that are called with settings: optimizers."""
+    """Return a table of names of classes that are called with settings: optimizers.
+
+    Settings that only their name can give, such as those of clipping, are the same for all, and left out.
+    """
     rows = []
     for name, cls in aliases.items():
-        settings = ", ".join(f"{p.name}={p.default!r}" for p in inspect.signature(cls).parameters.values())
+        given = [p for p in inspect.signature(cls).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        settings = ", ".join(f"{p.name}={p.default!r}" for p in given)
         rows.append([f"`{name}`", f"`{cls.__name__}({settings})`", escaped(first_sentence(cls))])
     return table(["name", "class and defaults", "what it is"], rows)
 
@@ -56,14 +61,24 @@ def all_tables():
         "initializers": functions,
         "metrics": functions,
     }
-    return {name: kind(getattr(nn, name).ALIASES) for name, kind in kinds.items()}
+    aliases = {name: getattr(nn, name).ALIASES for name in kinds}
+    aliases["optimizers"] = {**aliases["optimizers"], **nncore.second_order.ALIASES}
+    return {name: kind(aliases[name]) for name, kind in kinds.items()}
 
 
 def further_modules():
     """Return the reference of the modules that need no more than their docstrings, of those that there are."""
-    wanted = {"Schedules": "schedules", "Callbacks": "callbacks", "Pictures": "plot"}
+    wanted = {
+        "Layers that regularise": "regularization",
+        "Optimizers of second order": "second_order",
+        "Schedules": "schedules",
+        "Callbacks": "callbacks",
+        "Chunks": "chunks",
+        "Pictures": "plot",
+    }
+    only = {"second_order": " LBFGS, LevenbergMarquardt"}
     parts = [
-        f"## {title}\n\n```{{eval-rst}}\n.. automodule:: nncore.{name}\n   :members:\n```\n"
+        f"## {title}\n\n```{{eval-rst}}\n.. automodule:: nncore.{name}\n   :members:{only.get(name, '')}\n```\n"
         for title, name in wanted.items()
         if importlib.util.find_spec(f"nncore.{name}")
     ]

@@ -28,7 +28,7 @@ LOSSES = ("mse", "bce", "cross_entropy", "mae", "huber", "hinge", "poisson", "qu
 # poisson starts from its logits
 EXPONENTIAL = ACTIVATIONS.index("exponential")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion")
-ELEMENTARY = ("exp", "log", "log1p")
+ELEMENTARY = ("exp", "log", "log1p", "log up to 1", "sine", "cosine")  # the last two of right angles
 
 SENTINEL = 777.0
 TABLES = [(isa, dtype) for isa in _core.config()["isas_available"] for dtype in ("float32", "float64")]

@@ -16,7 +16,17 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x < 0, e, 1) / (1 + e)
 
 
-TRUE = {"exp": np.exp, "log": np.log, "log1p": np.log1p, "tanh": np.tanh, "sigmoid": sigmoid}
+HALF_PI = np.longdouble("1.5707963267948966192313216916397514")
+TRUE = {
+    "exp": np.exp,
+    "log": np.log,
+    "log1p": np.log1p,
+    "log up to 1": np.log,
+    "sine": lambda x: np.sin(HALF_PI.astype(x.dtype) * x),
+    "cosine": lambda x: np.cos(HALF_PI.astype(x.dtype) * x),
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+}
 
 
 def geometric(low: float, high: float, dtype: str, rng: np.random.Generator) -> np.ndarray:
@@ -43,6 +53,12 @@ def sweep(function: str, dtype: str, rng: np.random.Generator) -> np.ndarray:
         return x[x >= tiny]
     if function == "log1p":
         x = np.concatenate([geometric(tiny, 1.0, dtype, rng), np.linspace(0, 1, POINTS), [0.0, tiny, 1.0]])
+        return x.astype(dtype)
+    if function == "log up to 1":
+        x = np.concatenate([geometric(2.0**-33, 1.0, dtype, rng), rng.uniform(0.5, 1, POINTS), [2.0**-33, 1.0]])
+        return x.astype(dtype)
+    if function in ("sine", "cosine"):
+        x = np.concatenate([rng.uniform(-0.5, 0.5, POINTS), geometric(2.0**-40, 0.5, dtype, rng), [0.0, 0.5, -0.5]])
         return x.astype(dtype)
     ends = np.array([0.0, -0.0, 1e4, -80.0 if function == "sigmoid" else -1e4])
     wide = rng.uniform(-80, 80, POINTS) if function == "sigmoid" else rng.uniform(-25, 25, POINTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,65 @@ def test_what_they_cannot_do_is_refused(backend):
             make()
     assert repr(nn.LBFGS(3)) == "LBFGS(history=3)"
     assert repr(nn.LevenbergMarquardt()) == "LevenbergMarquardt(damping=0.001)"
+
+
+REFUSED = {
+    "Dropout": (lambda: [nn.Dense(5, 4), nn.Dropout(0.5), nn.Dense(4, 3)], "layer 1 is Dropout"),
+    "noise": (lambda: [nn.GaussianNoise(0.5), nn.Dense(5, 3)], "layer 0 is GaussianNoise"),
+    "BatchNorm": (lambda: [nn.Dense(5, 4), nn.BatchNorm(), nn.Dense(4, 3)], "layer 1 is BatchNorm"),
+    "l1": (lambda: [nn.Dense(5, 4), nn.Dense(4, 3, l1=0.1)], "layer 1 has l1=0.1"),
+    "max_norm": (lambda: [nn.Dense(5, 4, max_norm=2.0), nn.Dense(4, 3)], "layer 0 has max_norm=2.0"),
+    "l2": (lambda: [nn.Dense(5, 4, l2=0.1), nn.Dense(4, 3)], "layer 0 has l2=0.1.* expected LBFGS"),
+    "LayerNorm": (lambda: [nn.Dense(5, 4), nn.LayerNorm(), nn.Dense(4, 3)], "layer 1 is LayerNorm"),
+}
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("case", REFUSED)
+def test_layers_that_they_cannot_do_right_are_refused(backend, kind, case):
+    make, message = REFUSED[case]
+    net, optimizer = nn.Sequential(make(), dtype="float64", backend=backend), kind()
+    before = net.get_weights()
+    if kind is nn.LBFGS and case in ("l2", "LayerNorm"):
+        loss = net.fit(FILE["X"], FILE["y"], optimizer=optimizer, epochs=30, batch_size=None).history["loss"]
+        assert loss[-1] < loss[0] - 0.02
+        return
+    with pytest.raises(ValueError, match=message):
+        net.fit(FILE["X"], FILE["y"], optimizer=optimizer, epochs=3, batch_size=None)
+    with pytest.raises(ValueError, match=message):
+        net.train_step(FILE["X"], FILE["y"], optimizer=optimizer)
+    for a, b in zip(before, net.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    started(backend).fit(FILE["X"], FILE["y"], optimizer=optimizer, epochs=0, batch_size=40)  # it belonged to nobody
+
+
+def test_lbfgs_lowers_the_penalty_with_the_loss_and_reports_the_loss_alone(backend, rng):
+    """Ridge regression has its minimum in closed form: (X'X 2 / (n k) + l2) W = X'Y 2 / (n k), biases free."""
+    X, y, l2 = rng.standard_normal((60, 4)), rng.standard_normal((60, 2)) + 3, 0.3
+    net = nn.Sequential([nn.Dense(4, 2, l2=l2)], dtype="float64", backend=backend)
+    history = net.fit(X, y, optimizer=nn.LBFGS(), epochs=40, batch_size=None)
+    Xc, yc, scale = X - X.mean(axis=0), y - y.mean(axis=0), 2 / y.size
+    W = np.linalg.solve(scale * Xc.T @ Xc + l2 * np.eye(4), scale * Xc.T @ yc)
+    np.testing.assert_allclose(net.get_weights()[0], W, atol=1e-7)
+    np.testing.assert_allclose(net.get_weights()[1], y.mean(axis=0) - X.mean(axis=0) @ W, atol=1e-7)
+    assert history.history["loss"][-1] == pytest.approx(net.evaluate(X, y)["loss"], rel=1e-9)
+    first = nn.Sequential([nn.Dense(4, 2, l2=l2)], dtype="float64", backend=backend)
+    assert history.history["loss"][0] == pytest.approx(first.evaluate(X, y)["loss"], rel=1e-14)
+    assert first.train_step(X, y, optimizer=nn.LBFGS()) == history.history["loss"][0]
+
+
+def test_the_penalised_loss_never_rises(backend):
+    layers = [nn.Dense(5, 7, "tanh", l2=0.02), nn.Dense(7, 3, l2=0.1)]
+    net, optimizer = nn.Sequential(layers, dtype="float64", seed=2, backend=backend), nn.LBFGS()
+    found = []
+    for _ in range(30):
+        weights = net.get_weights()
+        loss = net.train_step(FILE["X"], FILE["y"], optimizer=optimizer)
+        assert loss == pytest.approx(nn.losses.get("mse")(
+            np.tanh(FILE["X"] @ weights[0] + weights[1]) @ weights[2] + weights[3], FILE["y"]), rel=1e-12)  # fmt: skip
+        found.append(loss + 0.01 * (weights[0] ** 2).sum() + 0.05 * (weights[2] ** 2).sum())
+    assert all(b <= a for a, b in pairwise(found))
+    assert found[-1] < 0.9 * found[0]
 
 
 def test_a_jacobian_that_cannot_fit_is_refused_with_its_size(backend):

@@ -232,3 +232,36 @@ def test_class_weight_refusals(backend, given, error, message):
 def test_class_weight_needs_classes(loss, output, y):
     with pytest.raises(ValueError, match="holds no classes for loss"):
         network("numpy", output, y).fit(X, y, loss, class_weight="balanced")
+
+
+def test_validation_data_may_have_weights(backend):
+    """Each epoch's val_loss and val_accuracy are those of `evaluate` with these weights."""
+    net, held = network(backend, "softmax", LABELS), (X[:20], LABELS[:20], WEIGHTS[:20])
+    history = net.fit(X, LABELS, epochs=2, validation_data=held, metrics=["accuracy"]).history
+    scores = net.evaluate(*held[:2], metrics=["accuracy"], sample_weight=held[2])
+    plain = net.evaluate(*held[:2], metrics=["accuracy"])
+    assert history["val_loss"][-1] == scores["loss"] != pytest.approx(plain["loss"])
+    assert history["val_accuracy"][-1] == scores["accuracy"] != pytest.approx(plain["accuracy"])
+    for given in ([*held[:2]], [*held[:2], None]):
+        twin = network(backend, "softmax", LABELS)
+        found = twin.fit(X, LABELS, epochs=2, validation_data=given, metrics=["accuracy"]).history
+        assert found["val_loss"][-1] == plain["loss"]
+
+
+def test_weights_of_validation_data_are_checked(backend):
+    net = network(backend, "softmax", LABELS)
+    before = flat(net)
+    for given, error, message in (
+        (np.ones(19), ValueError, r"validation_data sample_weight has shape \(19,\); expected \(20,\)"),
+        (-np.ones(20), ValueError, "validation_data sample_weight is -1 in row 0"),
+        (np.zeros(20), ValueError, "validation_data sample_weight is 0 in every row"),
+        (["a"] * 20, TypeError, "validation_data sample_weight"),
+    ):
+        with pytest.raises(error, match=message):
+            net.fit(X, LABELS, validation_data=(X[:20], LABELS[:20], given))
+    for given, what in (((X, LABELS, None, None), "4 parts"), ("ab", "of type str"), ((X,), "1 parts")):
+        with pytest.raises(
+            TypeError, match=rf"validation_data is {what}; expected \(X, y\) or \(X, y, sample_weight\)"
+        ):
+            net.fit(X, LABELS, validation_data=given)
+    np.testing.assert_array_equal(flat(net), before)

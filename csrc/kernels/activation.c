@@ -60,6 +60,9 @@ void NN_FN(elementary)(int function, int64_t n, void *x_) {
     case 0: OVER(vexp(v)); break;
     case 1: OVER(vlog(v)); break;
     case 2: OVER(vlog1p(v)); break;
+    case 3: OVER(vlog_below_1(v, broadcast(1) - v)); break;
+    case 4: OVER(vsine(v)); break;
+    case 5: OVER(vcosine(v)); break;
     default: break;
     }
 }

@@ -42,7 +42,7 @@ from nncore.network import Sequential
 from nncore.neuron import Neuron
 from nncore.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from nncore.perceptron import Perceptron
-from nncore.regularization import BatchNorm, Dropout, LayerNorm
+from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
 
 if TYPE_CHECKING:
     from nncore import callbacks, datasets, io, plot, schedules, testing
@@ -66,6 +66,7 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "Elu",
+    "GaussianNoise",
     "Gelu",
     "History",
     "LayerNorm",

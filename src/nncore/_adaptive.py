@@ -43,6 +43,8 @@ class Adam(Optimizer):
         Above 0; added outside the root, after the correction of bias.
     weight_decay : float, default 0
         At least 0; added to the gradient.
+    clip_value, clip_norm : float, optional
+        Bounds of the gradient; see `Optimizer`.
 
     Raises
     ------
@@ -57,7 +59,15 @@ class Adam(Optimizer):
     """
 
     __slots__ = ("beta1", "beta2", "epsilon")
-    _SETTINGS: tuple[str, ...] = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
+    _SETTINGS: tuple[str, ...] = (
+        "learning_rate",
+        "beta1",
+        "beta2",
+        "epsilon",
+        "weight_decay",
+        "clip_value",
+        "clip_norm",
+    )
 
     name = "adam"
 
@@ -68,8 +78,11 @@ class Adam(Optimizer):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, clip_value, clip_norm)
         self.beta1 = checks.finite_float(beta1, "beta1", low=0.0, below=1.0)
         self.beta2 = checks.finite_float(beta2, "beta2", low=0.0, below=1.0)
         self.epsilon = checks.finite_float(epsilon, "epsilon", above=0.0)
@@ -115,6 +128,8 @@ class AdamW(Adam):
         Above 0; added outside the root, after the correction of bias.
     weight_decay : float, default 0.01
         At least 0; times the rate, what each step takes off a weight.
+    clip_value, clip_norm : float, optional
+        Bounds of the gradient; see `Optimizer`.
 
     Raises
     ------
@@ -140,8 +155,11 @@ class AdamW(Adam):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 1e-2,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay)
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_value=clip_value, clip_norm=clip_norm)
 
     def update(
         self, weight: Array, gradient: Array, slots: Sequence[Array], rate: float, step: int, decay: float
@@ -171,6 +189,8 @@ class NAdam(Adam):
         At least 0; added to the gradient.
     momentum_decay : float, default 0.004
         At least 0; how soon mu comes near beta1.
+    clip_value, clip_norm : float, optional
+        Bounds of the gradient; see `Optimizer`.
 
     Raises
     ------
@@ -197,8 +217,11 @@ class NAdam(Adam):
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
         momentum_decay: float = 4e-3,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay)
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_value=clip_value, clip_norm=clip_norm)
         self.momentum_decay = checks.finite_float(momentum_decay, "momentum_decay", low=0.0)
         self._product = (0, 1.0)  # a step, and the product up to it
 
@@ -258,6 +281,8 @@ class RMSprop(Optimizer):
         Above 0; added outside the root.
     weight_decay : float, default 0
         At least 0; added to the gradient.
+    clip_value, clip_norm : float, optional
+        Bounds of the gradient; see `Optimizer`.
 
     Raises
     ------
@@ -272,14 +297,21 @@ class RMSprop(Optimizer):
     """
 
     __slots__ = ("epsilon", "rho")
-    _SETTINGS = ("learning_rate", "rho", "epsilon", "weight_decay")
+    _SETTINGS = ("learning_rate", "rho", "epsilon", "weight_decay", "clip_value", "clip_norm")
 
     name = "rmsprop"
 
     def __init__(
-        self, learning_rate: LearningRate = 1e-3, rho: float = 0.99, epsilon: float = 1e-8, weight_decay: float = 0.0
+        self,
+        learning_rate: LearningRate = 1e-3,
+        rho: float = 0.99,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, clip_value, clip_norm)
         self.rho = checks.finite_float(rho, "rho", low=0.0, below=1.0)
         self.epsilon = checks.finite_float(epsilon, "epsilon", above=0.0)
 
@@ -319,6 +351,8 @@ class Adagrad(Optimizer):
         Above 0; added outside the root.
     weight_decay : float, default 0
         At least 0; added to the gradient.
+    clip_value, clip_norm : float, optional
+        Bounds of the gradient; see `Optimizer`.
 
     Raises
     ------
@@ -334,12 +368,20 @@ class Adagrad(Optimizer):
     """
 
     __slots__ = ("epsilon",)
-    _SETTINGS = ("learning_rate", "epsilon", "weight_decay")
+    _SETTINGS = ("learning_rate", "epsilon", "weight_decay", "clip_value", "clip_norm")
 
     name = "adagrad"
 
-    def __init__(self, learning_rate: LearningRate = 1e-2, epsilon: float = 1e-10, weight_decay: float = 0.0) -> None:
-        super().__init__(learning_rate, weight_decay)
+    def __init__(
+        self,
+        learning_rate: LearningRate = 1e-2,
+        epsilon: float = 1e-10,
+        weight_decay: float = 0.0,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clip_value, clip_norm)
         self.epsilon = checks.finite_float(epsilon, "epsilon", above=0.0)
 
     @property
@@ -375,6 +417,8 @@ class Lion(Optimizer):
         Weight of the momentum in the step, and its decay, in [0, 1).
     weight_decay : float, default 0
         At least 0; times the rate, what each step takes off a weight.
+    clip_value, clip_norm : float, optional
+        Bounds of the gradient; see `Optimizer`.
 
     Raises
     ------
@@ -389,14 +433,21 @@ class Lion(Optimizer):
     """
 
     __slots__ = ("beta1", "beta2")
-    _SETTINGS = ("learning_rate", "beta1", "beta2", "weight_decay")
+    _SETTINGS = ("learning_rate", "beta1", "beta2", "weight_decay", "clip_value", "clip_norm")
 
     name = "lion"
 
     def __init__(
-        self, learning_rate: LearningRate = 1e-4, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0
+        self,
+        learning_rate: LearningRate = 1e-4,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        weight_decay: float = 0.0,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, clip_value, clip_norm)
         self.beta1 = checks.finite_float(beta1, "beta1", low=0.0, below=1.0)
         self.beta2 = checks.finite_float(beta2, "beta2", low=0.0, below=1.0)
 

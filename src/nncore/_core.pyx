@@ -172,7 +172,7 @@ _ACTIVATIONS = {
     "softplus": 9, "exponential": 10, "hard_sigmoid": 11, "hard_tanh": 12, "gelu": 13, "gelu_tanh": 14, "silu": 15,
     "mish": 16, "hard_silu": 17,
 }
-_KINDS = {"dense": 0, "dropout": 1, "batch_norm": 2, "layer_norm": 3, "columns": 4}
+_KINDS = {"dense": 0, "dropout": 1, "batch_norm": 2, "layer_norm": 3, "columns": 4, "noise": 5}
 _LOSSES = {
     "mse": 0, "bce": 1, "cross_entropy": 2, "mae": 3, "huber": 4, "hinge": 5, "poisson": 6, "quantile": 7, "cosine": 8,
 }

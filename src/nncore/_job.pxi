@@ -149,6 +149,8 @@ cdef class NativeJob:
 
     cdef describe(self, optimizer, NativeSlots slots):
         self.c.decay = optimizer.weight_decay
+        self.c.clip_value = optimizer.clip_value or 0.0
+        self.c.clip_norm = optimizer.clip_norm or 0.0
         self.c.optimizer = _optimizer_code(optimizer)
         if self.c.optimizer == NN_SGD or self.c.optimizer == NN_MOMENTUM:
             self.c.momentum = optimizer.momentum

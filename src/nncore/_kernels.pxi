@@ -177,6 +177,7 @@ cdef extern from "kernels.h" nogil:
         void (*columns)(const kernel_columns *, int64_t, int64_t)
         void (*embedding)(const kernel_embedding *, int64_t, int64_t)
         void (*embedding_gradient)(const kernel_embedding *, int64_t, int64_t, int64_t, int64_t, void *)
+        void (*noise)(const kernel_dropout *, int64_t, int64_t)
         void (*regularize)(double, double, int64_t, const void *, void *)
         void (*clip)(double, double, int64_t, void *)
         double (*sum_of_squares)(int64_t, const void *)
@@ -517,6 +518,28 @@ cdef class Kernels:
             self.table.embedding(&a, r0, r1)
         else:
             self.table.embedding_gradient(&a, r1, panel, r0, r0 + dst.shape[0], self.written(dst))
+
+    def noise(self, x, out, int64_t n, int64_t r0, int64_t r1, double stddev, seed, stream, uint32_t purpose,
+              int64_t first=0, outputs=None, int activation=0, double alpha=0.1):
+        cdef kernel_dropout a
+        a.x = self.reals(x)
+        a.x_rows = x.shape[1]
+        a.out = self.written(out)
+        a.out_rows = out.shape[1]
+        a.n = n
+        a.keys.seed = seed
+        a.keys.stream = stream
+        a.keys.purpose = purpose
+        a.keys.indices = NULL
+        a.first = first
+        a.stride = (n + 31) // 32 * 32
+        a.scale = stddev
+        a.activation = activation
+        a.alpha = alpha
+        a.outputs = self.reals(outputs)
+        a.outputs_rows = 0 if outputs is None else outputs.shape[1]
+        a.width = self.width
+        self.table.noise(&a, r0, r1)
 
     def regularize(self, double l1, double l2, p, g):
         self.table.regularize(l1, l2, p.shape[0], self.reals(p), self.written(g))

@@ -35,6 +35,13 @@ class Optimizer:
         from 0 over the optimizer's life. May be changed between calls of ``fit``.
     weight_decay : float
         How much the weights are drawn to zero, at least 0. Biases do not decay.
+    clip_value : float, optional
+        Each number of the gradient is cut to between minus this and this, above 0.
+    clip_norm : float, optional
+        The gradient g of all parameters together is multiplied by ``min(1, clip_norm / ||g||)``, above 0: R. Pascanu,
+        T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013. First the norm's bound
+        holds, then the value's; both come before the layers' l1 and l2, `weight_decay` and the update, and so bound
+        the gradient of the loss alone, as PyTorch's ``clip_grad_norm_`` before its optimizers' step.
 
     Attributes
     ----------
@@ -46,17 +53,35 @@ class Optimizer:
         Number of updates done.
     """
 
-    __slots__ = ("__weakref__", "_learning_rate", "_owner", "_slots", "_waiting", "steps", "weight_decay")
+    __slots__ = (
+        "__weakref__",
+        "_learning_rate",
+        "_owner",
+        "_slots",
+        "_waiting",
+        "clip_norm",
+        "clip_value",
+        "steps",
+        "weight_decay",
+    )
 
     # What makes another one with the same settings, in the order of the constructor.
-    _SETTINGS: tuple[str, ...] = ("learning_rate", "weight_decay")
+    _SETTINGS: tuple[str, ...] = ("learning_rate", "weight_decay", "clip_value", "clip_norm")
 
     name: str
     second_order = False  # whether it does whole iterations itself
 
-    def __init__(self, learning_rate: LearningRate, weight_decay: float) -> None:
+    def __init__(
+        self,
+        learning_rate: LearningRate,
+        weight_decay: float,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
         self.learning_rate = learning_rate
         self.weight_decay = checks.finite_float(weight_decay, "weight_decay", low=0.0)
+        self.clip_value = None if clip_value is None else checks.finite_float(clip_value, "clip_value", above=0.0)
+        self.clip_norm = None if clip_norm is None else checks.finite_float(clip_norm, "clip_norm", above=0.0)
         self._start()
 
     def _start(self) -> None:
@@ -75,7 +100,9 @@ class Optimizer:
 
     def __repr__(self) -> str:
         """Return the call that makes one with the same settings."""
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._SETTINGS)})"
+        values = {name: getattr(self, name) for name in self._SETTINGS}
+        shown = [f"{name}={value!r}" for name, value in values.items() if value is not None]  # None: no clipping
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @property
     def n_slots(self) -> int:

@@ -214,7 +214,7 @@ def optimizer_settings(optimizer: Optimizer) -> dict[str, Any]:
     """Return the settings that must be the same where a run goes on: all but the learning rate."""
     names: Any = getattr(optimizer, "_SETTINGS", None) or getattr(optimizer, "_FIXED", ())
     values = {name: getattr(optimizer, name) for name in sorted(names) if hasattr(optimizer, name)}
-    return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str | None)
+    return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)
             and name != "learning_rate"}  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from nncore import activations, checks
 from nncore.columns import Columns
 from nncore.layers import Dense, Layer
 from nncore.network import Sequential
-from nncore.regularization import BatchNorm, Dropout, LayerNorm
+from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
@@ -194,6 +194,8 @@ def _layer(entry: dict[str, Any]) -> Layer:
         return Columns({column: (cardinality, dim) for column, cardinality, dim in tables}, size)
     if kind == "Dropout":
         return Dropout(**entry).sized(checks.positive_int(size, "n_in"))
+    if kind == "GaussianNoise":
+        return GaussianNoise(**entry).sized(checks.positive_int(size, "n_in"))
     if kind in ("BatchNorm", "LayerNorm"):
         return (BatchNorm if kind == "BatchNorm" else LayerNorm)(size, **entry)
     raise ValueError(f"a layer is of kind {kind!r}, which this version does not know")

@@ -198,8 +198,9 @@ def checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     for index, layer in enumerate(result):
         if index > 0 and layer.spec().kind == "columns":
             raise ValueError(f"layers[{index}] is Columns, which takes codes: expected it first")
-    if type(result[-1]).__name__ == "Dropout":
-        raise ValueError("the last layer is Dropout; expected one that gives outputs, such as Dense")
+    if result[-1].spec().kind in ("dropout", "noise"):
+        name = type(result[-1]).__name__
+        raise ValueError(f"the last layer is {name}; expected one that gives outputs, such as Dense")
     return tuple(result)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nncore import checks, initializers
 from nncore.layers import Dense
 from nncore.network import Sequential
-from nncore.regularization import BatchNorm, Dropout, LayerNorm
+from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +39,8 @@ class MLP(Sequential):
         Columns of `X` that hold codes, with their cardinalities, or (cardinality, dim): a layer `Columns` embeds them.
     dtype, seed, backend
         As for `Sequential`.
+    input_noise : float, default 0
+        Standard deviation of a `GaussianNoise` on the inputs, behind the `Columns` if there are any; 0 for none.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class MLP(Sequential):
         backend: str | None = None,
         *,
         categories: Mapping[int, int | tuple[int, int]] | None = None,
+        input_noise: float = 0.0,
     ) -> None:
         if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
             raise TypeError(f"sizes is {sizes!r}; expected a sequence of integers, such as [64, 32, 10]")
@@ -67,6 +70,7 @@ class MLP(Sequential):
         if len(units) < 2:
             raise ValueError(f"sizes has {len(units)} numbers; expected at least 2, the inputs and the outputs")
         rate = checks.finite_float(dropout, "dropout", low=0.0, below=1.0)
+        stddev = checks.finite_float(input_noise, "input_noise", low=0.0)
         if norm is not None:
             norm = checks.one_of(norm, "norm", ("batch", "layer"))
         layers: list[Layer] = []
@@ -75,6 +79,8 @@ class MLP(Sequential):
 
             layers.append(Columns(categories, units[0]))
             units[0] = layers[0].n_out
+        if stddev:
+            layers.append(GaussianNoise(stddev))
         for n_in, n_out in pairwise(units[:-1]):
             if norm is None:
                 layers.append(Dense(n_in, n_out, activation, initializer))

@@ -7,14 +7,14 @@ Predictions go on beside it, and see the weights as they are between two calls o
 from __future__ import annotations
 
 import os
-from threading import RLock
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from nncore import checks, engines, losses, training
+from nncore._network import NetworkBase
 from nncore.history import History
-from nncore.layers import Dense, Layer, checked_layers, checked_parameters, require_memory
+from nncore.layers import Layer, checked_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,17 +31,18 @@ if TYPE_CHECKING:
     LossLike = str | Loss | Callable[[Any, Any], tuple[Any, Any]]
 
 
-class Sequential:
+class Sequential(NetworkBase):
     """A network of layers, each fed by the one before it.
 
     Parameters
     ----------
-    layers : sequence of Dense
-        At least one; each takes as many inputs as the one before it has outputs. Softmax is for the last one only.
+    layers : sequence of Dense, Dropout, GaussianNoise, BatchNorm or LayerNorm
+        At least one `Dense`; each takes as many inputs as the one before it has outputs. Softmax is for the last one
+        only.
     dtype : {"float32", "float64"}
         Type of the weights and of all arithmetic.
     seed : int, default 0
-        Key of the random streams, 0 to 2**64 - 1: initial weights, shuffles and splits follow from it.
+        Key of the random streams, 0 to 2**64 - 1: initial weights, shuffles, splits, dropout and noise follow from it.
     backend : {"native", "numpy"}, optional
         What computes. None goes by the environment variable ``NNCORE_BACKEND``, and without it takes the native
         backend where it loads.
@@ -83,88 +84,6 @@ class Sequential:
         self._history: History | None = None
         self._set_up_engine()
         self._engine.set_weights(self._initial_weights())
-
-    def _set_up_engine(self) -> None:
-        require_memory(self._layers, self._dtype)
-        self._engine = engines.make([layer.spec() for layer in self._layers], self._dtype, self._backend)
-        self._lock = RLock()
-
-    def _initial_weights(self) -> list[Array]:
-        arrays: list[Array] = []
-        stream = 0  # of the dense layers, so that a dropout between them changes no weight
-        for layer in self._layers:
-            arrays += layer.initial(self._seed, stream)
-            stream += isinstance(layer, Dense)
-        return checked_parameters(arrays, self._layers, self._dtype)
-
-    # ------------------------------------------------------------------------------------------------ what it is
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers."""
-        return self._layers
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the weights and of all arithmetic."""
-        return self._dtype
-
-    @property
-    def backend(self) -> str:
-        """What computes: "native" or "numpy"."""
-        return self._backend
-
-    @property
-    def seed(self) -> int:
-        """Key of the random streams."""
-        return self._seed
-
-    @property
-    def n_in(self) -> int:
-        """Number of inputs."""
-        return self._layers[0].n_in
-
-    @property
-    def n_out(self) -> int:
-        """Number of outputs."""
-        return self._layers[-1].n_out
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of weights and biases."""
-        return self._n_parameters
-
-    @property
-    def epochs_trained(self) -> int:
-        """Epochs trained over the network's life."""
-        return self._epochs_trained
-
-    @property
-    def history(self) -> History | None:
-        """The record of the latest ``fit``; None before the first."""
-        return self._history
-
-    def __repr__(self) -> str:
-        layers = ", ".join(map(repr, self._layers))
-        return f"Sequential([{layers}], dtype={self._dtype.name!r}, seed={self._seed}, backend={self._backend!r})"
-
-    def summary(self) -> str:
-        """Return a table of the layers: their shapes, activations and numbers of parameters."""
-        head = ("layer", "shape", "activation", "parameters")
-        body = [
-            (
-                f"{index} {type(layer).__name__}",
-                f"{layer.n_in} -> {layer.n_out}",
-                repr(layer.activation),
-                f"{layer.n_parameters:,}",
-            )
-            for index, layer in enumerate(self._layers)
-        ]
-        widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-        lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3].rjust(widths[3])]) for row in (head, *body)]
-        size = self._n_parameters * self._dtype.itemsize
-        total = f"{self._n_parameters:,} parameters of {self._dtype.name}, {size:,} bytes; backend {self._backend}"
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], total])
 
     def plan(self, batch_size: int = 32, optimizer: str | Optimizer = "adam", *, threads: int | None = None) -> Plan:
         """Say what a training step of `batch_size` rows costs, and how many threads it is worth.
@@ -291,7 +210,7 @@ class Sequential:
         epochs: int = 10,
         batch_size: int | None = 32,
         shuffle: bool = True,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         early_stopping: bool | int | EarlyStopping | None = None,
         *,
@@ -329,8 +248,8 @@ class Sequential:
             Rows of a step; None takes all. The last step of an epoch takes what is left.
         shuffle : bool, default True
             Whether each epoch takes the rows in a new order, which follows from the seed and `epochs_trained`.
-        validation_data : (X, y), optional
-            Data to evaluate after each epoch.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Data to evaluate after each epoch; the weights of their rows count in the loss and the metrics named.
         validation_split : float, default 0
             Fraction of the rows, of each class alike, held out at random by the seed and evaluated after each epoch.
         early_stopping : bool, int or EarlyStopping, optional
@@ -350,7 +269,8 @@ class Sequential:
         verbose : bool or int, default 0
             Whether to print a line for each epoch, with the time that is left where it is a second or more.
         seed : int, optional
-            Replaces the network's seed for the order of this call's rows.
+            Replaces the network's seed for this call's random numbers: the order of the rows, what `Dropout` and
+            `GaussianNoise` draw, and which rows `validation_split` holds out. Initial weights are the network's.
         threads : int, optional
             Upper bound for the number of threads.
         max_seconds : float, optional
@@ -479,7 +399,10 @@ class Sequential:
         *,
         limit: int = 8,
     ) -> Trace:
-        """Show one training iteration, as arrays and as a table; see `nncore.trace.trace`."""
+        """Show one training iteration of a network of dense layers, as arrays and as a table.
+
+        See `nncore.trace.trace`. Networks with other layers are refused.
+        """
         from nncore.trace import trace  # rarely used, so that importing nncore does not load it
 
         with self._lock:
@@ -513,121 +436,8 @@ class Sequential:
             part.set_state(self.get_state()[: len(part.get_state())])
         return part
 
-    # --------------------------------------------------------------------------------------------------- weights
-
-    def get_weights(self) -> list[Array]:
-        """Return the weights, ``[W0, b0, W1, b1, ...]``, W of shape (n_in, n_out) and b of shape (n_out,).
-
-        Returns
-        -------
-        list of ndarray
-            Read-only copies, which later training leaves as they are; `set_weights` is how to change weights.
-        """
-        with self._lock:
-            arrays = list(self._engine.get_weights())
-        for array in arrays:
-            array.flags.writeable = False
-        return arrays
-
-    def set_weights(self, weights: Iterable[Any], layout: str = "in_out") -> None:
-        """Set the weights.
-
-        Parameters
-        ----------
-        weights : iterable of array_like
-            In the order of `get_weights`; copied.
-        layout : {"in_out", "out_in"}
-            Whether each W is (n_in, n_out), as for ``x @ W``, or (n_out, n_in), as for ``W @ x``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the number of arrays, a shape or a type does not fit, or a value is not finite in the network's dtype.
-        """
-        layout = checks.one_of(layout, "layout", ("in_out", "out_in"))
-        if not hasattr(weights, "__iter__") or isinstance(weights, str):
-            raise TypeError(f"weights is of type {type(weights).__name__}; expected a list [W0, b0, W1, b1, ...]")
-        given = list(weights)
-        expected = [(index, shape) for index, layer in enumerate(self._layers) for shape in layer.shapes]
-        if len(given) != len(expected):
-            raise ValueError(
-                f"weights has {len(given)} arrays; this network takes {len(expected)}, W and b of each dense layer, "
-                "gamma and beta of each normalisation"
-            )
-        arrays: list[Array] = []
-        for at, (index, shape) in enumerate(expected):
-            array = checks.numeric(given[at], f"weights[{at}]")
-            if layout == "out_in" and isinstance(self._layers[index], Dense) and len(shape) == 2:
-                if array.shape != shape[::-1]:
-                    raise ValueError(
-                        f"weights[{at}] has shape {array.shape}; layer {index} takes {shape[::-1]} with layout 'out_in'"
-                    )
-                array = array.T
-            arrays.append(array)
-        checked = checked_parameters(arrays, self._layers, self._dtype)
-        with self._lock:
-            self._engine.set_weights(checked)
-
-    def get_state(self) -> list[Array]:
-        """Return the running statistics of the batch normalisations, ``[mean, variance, ...]``, in their order.
-
-        Returns
-        -------
-        list of ndarray
-            Read-only copies; empty where there is no batch normalisation.
-        """
-        with self._lock:
-            arrays = list(self._engine.get_state())
-        for array in arrays:
-            array.flags.writeable = False
-        return arrays
-
-    def set_state(self, state: Iterable[Any]) -> None:
-        """Set the running statistics of the batch normalisations.
-
-        Parameters
-        ----------
-        state : iterable of array_like
-            In the order of `get_state`; copied.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the number of arrays, a shape or a value does not fit; a variance is at least 0.
-        """
-        if not hasattr(state, "__iter__") or isinstance(state, str):
-            raise TypeError(f"state is of type {type(state).__name__}; expected a list [mean, variance, ...]")
-        given = [checks.numeric(array, f"state[{at}]") for at, array in enumerate(state)]
-        sizes = [spec.n_out for spec in (layer.spec() for layer in self._layers) if spec.kind == "batch_norm"]
-        if len(given) != 2 * len(sizes):
-            raise ValueError(f"state has {len(given)} arrays; this network takes {2 * len(sizes)}")
-        arrays = []
-        for at, array in enumerate(given):
-            if array.shape != (sizes[at // 2],):
-                raise ValueError(f"state[{at}] has shape {array.shape}; expected ({sizes[at // 2]},)")
-            with np.errstate(over="ignore"):
-                arrays.append(np.ascontiguousarray(array, self._dtype))
-            if not np.isfinite(arrays[at]).all() or (at % 2 and (arrays[at] < 0).any()):
-                raise ValueError(f"state[{at}] has a value that no running {'variance' if at % 2 else 'mean'} can have")
-        with self._lock:
-            self._engine.set_state(arrays)
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the network as an .npz file; see `nncore.io.save`."""
         from nncore.io import save  # above this module: it makes networks
 
         save(self, path)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what copies are made of; the engine's weights in place of the engine."""
-        with self._lock:
-            state = {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_lock")}
-            return {**state, "weights": self._engine.get_weights(), "state": self._engine.get_state()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make a copy from what `__getstate__` gave."""
-        weights, running = state.pop("weights"), state.pop("state", [])
-        self.__dict__.update(state)
-        self._set_up_engine()
-        self._engine.set_weights(weights)
-        self._engine.set_state(running)

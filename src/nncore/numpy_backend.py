@@ -12,7 +12,7 @@ pass through it, a number that is not finite, is reported from here.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import isfinite, prod
+from math import isfinite, prod, sqrt
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from nncore import checks, losses, numpy_layers, streams
 from nncore.errors import NonFiniteData, NonFiniteLoss
 from nncore.heads import head_for
 from nncore.numpy_layers import Rows
+from nncore.numpy_parameters import NumpyParameters, all_finite
 from nncore.specs import LayerSpec
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 
     from nncore.heads import Head
     from nncore.losses import Loss
+    from nncore.numpy_parameters import NumpySlots
     from nncore.optimizers import Optimizer
 
     Array = np.ndarray[Any, Any]
 
 
-class NumpyEngine:
+class NumpyEngine(NumpyParameters):
     """Weights of a dense network, and all that is computed with them.
 
     Parameters
@@ -46,19 +48,7 @@ class NumpyEngine:
         Type of the weights and of all arithmetic.
     """
 
-    __slots__ = (
-        "_first",
-        "_flat",
-        "_gradient",
-        "_layers",
-        "_lock",
-        "_n_weights",
-        "_shapes",
-        "dtype",
-        "n_in",
-        "n_out",
-        "n_parameters",
-    )
+    __slots__ = ("_first", "n_in", "n_out")
 
     def __init__(self, layers: Sequence[Sequence[Any]], dtype: str) -> None:
         specs = [LayerSpec(*layer) for layer in layers]
@@ -78,88 +68,6 @@ class NumpyEngine:
                 layer.idle_bias = layer.activation.name == "identity"
         # gradients by the inputs go no further down than the first layer with parameters
         self._first = next(index for index, shapes in enumerate(self._shapes) if shapes)
-
-    # ------------------------------------------------------------------------------------------------ weights
-
-    def _views(self, flat: Array) -> list[list[Array]]:
-        """Cut a flat buffer into each layer's parameters, without a copy: matrices, then what never decays."""
-        views: list[list[Array]] = []
-        at, other_at = 0, self._n_weights
-        for shapes in self._shapes:
-            parts: list[Array] = []
-            views.append(parts)
-            for shape in shapes:
-                start = at if len(shape) == 2 else other_at
-                parts.append(flat[start : start + prod(shape)].reshape(shape))
-                if len(shape) == 2:
-                    at += prod(shape)
-                else:
-                    other_at += prod(shape)
-        return views
-
-    def _arrays(self, flat: Array) -> list[Array]:
-        """Copy a flat buffer out as ``[W0, b0, W1, b1, ...]``, layer after layer."""
-        return [array.copy() for parts in self._views(flat) for array in parts]
-
-    def _load(self, flat: Array, arrays: Sequence[Array]) -> None:
-        """Copy what `_arrays` gives into a flat buffer."""
-        for view, array in zip((part for parts in self._views(flat) for part in parts), arrays, strict=True):
-            view[...] = array
-
-    def _normalized(self) -> list[numpy_layers.NumpyBatchNorm]:
-        return [layer for layer in self._layers if isinstance(layer, numpy_layers.NumpyBatchNorm)]
-
-    def get_state(self) -> list[Array]:
-        """Return copies of the running means and variances, ``[mean, variance, ...]``."""
-        with self._lock:
-            return [array.copy() for layer in self._normalized() for array in layer.state]
-
-    def set_state(self, arrays: Sequence[Array]) -> None:
-        """Copy in what `get_state` gives."""
-        with self._lock:
-            live = (array for layer in self._normalized() for array in layer.state)
-            for array, given in zip(live, arrays, strict=True):
-                array[...] = given
-
-    def set_weights(self, arrays: Sequence[Array]) -> None:
-        """Copy ``[W0, b0, W1, b1, ...]`` in; W is (n_in, n_out)."""
-        with self._lock:
-            self._load(self._flat, arrays)
-
-    def get_weights(self) -> list[Array]:
-        """Return copies ``[W0, b0, W1, b1, ...]``."""
-        with self._lock:
-            return self._arrays(self._flat)
-
-    def finite(self, slots: NumpySlots | None = None) -> bool:
-        """Say whether every weight and bias is finite, and all that the optimizer keeps."""
-        if not all(_all_finite(array) for layer in self._normalized() for array in layer.state):
-            return False
-        return _all_finite(self._flat) and (slots is None or _all_finite(slots.flat))
-
-    def new_slots(self, n: int) -> NumpySlots:
-        """Return `n` zeroed copies of the parameters' shapes: an optimizer's memory."""
-        return NumpySlots(self, n)
-
-    def snapshot(self, slots: NumpySlots | None, into: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
-        """Copy weights and slots aside, into an earlier snapshot's memory where one is given."""
-        live = self._live(slots)
-        if into is None:
-            return tuple(array.copy() for array in live)
-        for saved, array in zip(into, live, strict=True):
-            np.copyto(saved, array)
-        return into
-
-    def _live(self, slots: NumpySlots | None) -> list[Array]:
-        state = [array for layer in self._normalized() for array in layer.state]
-        return [self._flat, *state] if slots is None else [self._flat, *state, slots.flat]
-
-    def restore(self, snapshot: tuple[Array, ...], slots: NumpySlots | None) -> None:
-        """Bring weights and slots back to what `snapshot` saw."""
-        live = self._live(slots)
-        with self._lock:
-            for array, saved in zip(live, snapshot, strict=True):
-                np.copyto(array, saved)
 
     # ------------------------------------------------------------------------------------------------ forward
 
@@ -220,7 +128,7 @@ class NumpyEngine:
             head = head_for(self._layers[-1].activation, loss, weights is not None)
             rows = Rows(0, 0, 0, False)  # batch statistics as in training, nothing dropped
             row_losses, _ = self._backward(X, y, head, rows, weights)
-            if own and not _all_finite(row_losses):
+            if own and not all_finite(row_losses):
                 raise NonFiniteLoss(0, self._first_overflow(X))
             return _mean(row_losses, weights), self._arrays(self._gradient)
 
@@ -267,7 +175,7 @@ class NumpyEngine:
                     require_finite("X", x, rows)
                     weights = None if job.weights is None else job.weights[rows]
                     row_losses, predictions = self._backward(x, y, job.head, job.rows(step), weights)
-                    if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
+                    if not isfinite(np.add.reduce(row_losses)) and not all_finite(row_losses):
                         if not job.own:
                             require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
                         raise NonFiniteLoss(step, self._first_overflow(x))
@@ -279,6 +187,7 @@ class NumpyEngine:
                     with self._lock:
                         for layer in self._normalized():
                             layer.keep_running(len(x))
+                        self._clip(optimizer)
                         self._regularize()
                         for weight, gradient, slots, decay in job.updates:
                             optimizer.update(weight, gradient, slots, rate, optimizer.steps, decay)
@@ -289,6 +198,17 @@ class NumpyEngine:
                 self.restore(job.before, job.slots)
                 optimizer.steps = steps
             raise
+
+    def _clip(self, optimizer: Optimizer) -> None:
+        """Bound the gradient's length, then each of its numbers, where the optimizer asks for it."""
+        gradient = self._gradient
+        if optimizer.clip_norm is not None:
+            length = sqrt(np.add.reduce(np.square(gradient, dtype=np.float64)))
+            if length > optimizer.clip_norm:
+                gradient *= gradient.dtype.type(optimizer.clip_norm / length)
+        if optimizer.clip_value is not None:
+            limit = gradient.dtype.type(optimizer.clip_value)
+            np.clip(gradient, -limit, limit, out=gradient)
 
     def _regularize(self) -> None:
         """Add l1 sign(W) + l2 W to the gradients of the layers that have these."""
@@ -309,7 +229,7 @@ class NumpyEngine:
     def _first_overflow(self, x: Array) -> int | None:
         """Return the index of the first layer whose output is not finite."""
         for layer, output in enumerate(self._forward(x)[1:]):
-            if not _all_finite(output):
+            if not all_finite(output):
                 return layer
         return None
 
@@ -321,25 +241,6 @@ class NumpyEngine:
             (self._flat[part], self._gradient[part], [slot[part] for slot in slots.flat], part_decay)
             for part, part_decay in parts
         ]
-
-
-class NumpySlots:
-    """An optimizer's memory: copies of the parameters' shapes, one row of `flat` for each slot."""
-
-    __slots__ = ("_engine", "flat")
-
-    def __init__(self, engine: NumpyEngine, n: int) -> None:
-        self._engine = engine
-        self.flat = np.zeros((n, engine.n_parameters), engine.dtype)
-
-    def arrays(self) -> list[list[Array]]:
-        """Return copies of the slots, each in the order of ``get_weights``."""
-        return [self._engine._arrays(flat) for flat in self.flat]
-
-    def load(self, slots: Sequence[Sequence[Array]]) -> None:
-        """Copy in what `arrays` gave."""
-        for flat, arrays in zip(self.flat, slots, strict=True):
-            self._engine._load(flat, arrays)
 
 
 class NumpyJob:
@@ -473,10 +374,6 @@ class NumpyJob:
 
 
 # ---------------------------------------------------------------------------------------------------------- numbers
-
-
-def _all_finite(array: Array) -> bool:
-    return bool(np.isfinite(array).all())
 
 
 def _mean(row_losses: Array, weights: Array | None) -> float:

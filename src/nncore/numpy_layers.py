@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Rows(NamedTuple):
-    """A training batch: the seed and number of its epoch, its first row's place in that, and whether dropout drops."""
+    """A batch: seed and number of its epoch, its first row's place in that, and whether dropout and noise act."""
 
     seed: int
     epoch: int
@@ -155,6 +155,32 @@ class NumpyDropout(_Activated):
         return d if self.mask is None else d * self.mask
 
 
+class NumpyNoise(_Activated):
+    """x + stddev z, z drawn from the streams; see `nncore.regularization.GaussianNoise`."""
+
+    gradients: Sequence[Array] = ()
+
+    def __init__(self, spec: LayerSpec, index: int) -> None:
+        self.activation = activations.identity
+        self.spec = spec
+        self.index = index
+
+    def forward(self, x: Array, rows: Rows | None) -> Array:
+        """Return x with noise on it."""
+        if rows is None or not rows.dropping or not self.spec.rate:
+            return x
+        stream = rows.epoch | self.index << 40
+        z = streams.normal_columns(rows.seed, streams.NOISE, stream, rows.first, *x.shape).astype(x.dtype)
+        noisy: Array = x + z * x.dtype.type(self.spec.rate)
+        return noisy
+
+    logits = forward
+
+    def backward(self, d: Array, needed: bool) -> Array | None:
+        """Return d: what is added has no gradient."""
+        return d
+
+
 class NumpyBatchNorm(_Activated):
     """gamma xhat + beta, xhat by column; see `nncore.regularization.BatchNorm`."""
 
@@ -235,13 +261,15 @@ class NumpyLayerNorm(_Activated):
         return dx
 
 
-NumpyLayer = NumpyDense | NumpyColumns | NumpyDropout | NumpyBatchNorm | NumpyLayerNorm
+NumpyLayer = NumpyDense | NumpyColumns | NumpyDropout | NumpyNoise | NumpyBatchNorm | NumpyLayerNorm
 
 
 def make(spec: LayerSpec, index: int, parameters: Sequence[Array], gradients: Sequence[Array]) -> NumpyLayer:
     """Return the layer of a spec, the network's `index`-th."""
     if spec.kind == "dropout":
         return NumpyDropout(spec, index)
+    if spec.kind == "noise":
+        return NumpyNoise(spec, index)
     kinds: dict[str, type[NumpyDense] | type[NumpyColumns] | type[NumpyBatchNorm] | type[NumpyLayerNorm]] = {
         "columns": NumpyColumns,
         "dense": NumpyDense,

@@ -63,6 +63,8 @@ class SGD(Optimizer):
         Whether to look ahead; takes a momentum above 0.
     weight_decay : float, default 0
         At least 0.
+    clip_value, clip_norm : float, optional
+        Bounds of the gradient; see `Optimizer`.
 
     Raises
     ------
@@ -78,7 +80,7 @@ class SGD(Optimizer):
     """
 
     __slots__ = ("momentum", "nesterov")
-    _SETTINGS = ("learning_rate", "momentum", "nesterov", "weight_decay")
+    _SETTINGS = ("learning_rate", "momentum", "nesterov", "weight_decay", "clip_value", "clip_norm")
 
     name = "sgd"
 
@@ -88,8 +90,11 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, clip_value, clip_norm)
         self.momentum = checks.finite_float(momentum, "momentum", low=0.0, below=1.0)
         if not isinstance(nesterov, bool | np.bool_):
             raise TypeError(f"nesterov is {nesterov!r}; expected True or False")

@@ -10,7 +10,6 @@ training uses it.
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,8 @@ from nncore import checks, engines
 from nncore._jacobian import mean_squared_error, normal_equations
 from nncore._line_search import strong_wolfe
 from nncore._optimizer import Optimizer
+from nncore._whole_batch import l2_of_parameters, require_jacobian_memory, require_plain_dense, require_smooth
 from nncore.errors import NonFiniteLoss
-from nncore.layers import Dense
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +45,7 @@ class SecondOrder(Optimizer):
     def _begin(self) -> None:
         self._learning_rate = 1.0
         self.weight_decay = 0.0
+        self.clip_value = self.clip_norm = None
         self._start()
 
     @property
@@ -90,7 +90,8 @@ class LBFGS(SecondOrder):
 
     The direction is ``-H g``, where H is the inverse Hessian's estimate from the latest `history` steps s and changes
     of the gradient y, by the two-loop recursion from ``(s.y / y.y) I``. Each iteration costs one pass over all rows for
-    each point that its line search tries, most often one. Where no step lowers the loss, the weights stay.
+    each point that its line search tries, most often one. Where no step lowers the loss, the weights stay. A layer's l2
+    belongs to what is lowered, not to the loss that is reported.
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ class LBFGS(SecondOrder):
     Raises
     ------
     TypeError, ValueError
-        If it is no such number; in ``fit``, if `batch_size` is below the number of rows.
+        If it is no such number; in ``fit``, if `batch_size` is below the number of rows, or a layer is a `Dropout`,
+        `GaussianNoise` or `BatchNorm`, or has l1 or max_norm.
 
     Notes
     -----
@@ -120,6 +122,7 @@ class LBFGS(SecondOrder):
         self._shapes: list[tuple[int, ...]] | None = None  # of the arrays that the vectors are made of
 
     def _engine_for(self, network: Any) -> Engine:
+        require_smooth(network, type(self).__name__)
         engine = Engine(network, self)
         if self._shapes is not None and self._shapes != engine.shapes:
             raise ValueError(
@@ -190,7 +193,7 @@ class LevenbergMarquardt(SecondOrder):
     ------
     TypeError, ValueError
         If it is no such number; in ``fit``, if the loss is not mse, `batch_size` is below the number of rows or a layer
-        is not dense.
+        is not dense, or has l1, l2 or max_norm.
     MemoryError
         In ``fit``, if the matrices do not fit in this machine's memory.
 
@@ -217,13 +220,8 @@ class LevenbergMarquardt(SecondOrder):
         super().check_run(names, loss, batch_size, n_rows)
 
     def _engine_for(self, network: Any) -> Engine:
-        for index, layer in enumerate(network.layers):
-            if type(layer) is not Dense:
-                raise ValueError(
-                    f"layer {index} is {type(layer).__name__}; LevenbergMarquardt takes dense layers only, "
-                    "whose derivatives it knows"
-                )
-        _require_memory(network.n_parameters)
+        require_plain_dense(network, type(self).__name__)
+        require_jacobian_memory(network.n_parameters)
         return Engine(network, self)
 
     def iterate(self, problem: Problem) -> None:
@@ -274,6 +272,7 @@ class Engine:
         self.activations = [layer.activation for layer in network.layers]
         self.dtype = network.dtype
         self.shapes = [array.shape for array in self.inner.get_weights()]
+        self.l2 = l2_of_parameters(network)
 
     def job(
         self, X: Array, y: Array, *, loss: Loss, batch_size: int, shuffle: bool, seed: int, first_epoch: int,
@@ -338,13 +337,16 @@ class Problem:
         self.predictions: Array | None = None
         self.mean_loss = 0.0  # before the latest iteration, as training's losses are those before their updates
         self._latest: tuple[Vector, float, Vector | None] | None = None
+        self._tried: list[tuple[Vector, float]] = []  # points and their losses without the penalty
 
     def begin(self, step: int) -> None:
         """Find the loss and the gradient where the weights are; refuse what is not finite."""
         here = _join(self.engine.inner.get_weights())
         if self._latest is None or self._latest[2] is None or not np.array_equal(here, self._latest[0]):
             self._latest = here, *self.at(here)
-        self.mean_loss = self._latest[1]
+        here = self._latest[0]
+        self._tried = [(point, loss) for point, loss in self._tried if point is here]
+        self.mean_loss = self._tried[0][1]
         if not isfinite(self.mean_loss):
             raise NonFiniteLoss(step)
         if self.record:
@@ -358,13 +360,22 @@ class Problem:
         return weights, value, gradient
 
     def at(self, weights: Vector) -> tuple[float, Vector]:
-        """Return the loss and its gradient at other weights, which the network then has; infinity for NaN."""
+        """Return the loss, with the layers' l2, and its gradient at other weights, which the network then has.
+
+        The loss is infinity for NaN.
+        """
         self.engine.inner.set_weights(self.split(weights))
         try:
             value, gradients = self.engine.inner.loss_and_gradients(*self.data, self.loss, self.weights)
         except NonFiniteLoss:  # of a loss of the user's: the line search goes elsewhere, as with a built-in one
+            self._tried.append((weights, np.inf))
             return np.inf, np.zeros_like(weights)
-        return value if isfinite(value) else np.inf, _join(gradients)
+        gradient, l2 = _join(gradients), self.engine.l2
+        self._tried.append((weights, value))
+        if l2 is not None:
+            value += 0.5 * _dot(l2 * weights, weights)
+            gradient += l2 * weights
+        return value if isfinite(value) else np.inf, gradient
 
     def settle(self, point: tuple[Vector, float, Vector | None]) -> None:
         """Leave the network at a point; its gradient, if it is known, serves the next iteration."""
@@ -468,19 +479,6 @@ def lbfgs_product(gradient: Vector, pairs: Pairs) -> Vector:
 # ----------------------------------------------------------------------------------------------- Levenberg-Marquardt
 
 _MOST_DAMPING, _LEAST_DAMPING = 1e10, 1e-20
-
-
-def _require_memory(n_parameters: int) -> None:
-    needed = 3 * 8 * n_parameters**2
-    try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not every system says
-        there = 2**63
-    if needed > there:
-        raise MemoryError(
-            f"LevenbergMarquardt takes {needed:,} bytes for products of the Jacobian by {n_parameters:,} parameters; "
-            f"this machine has {there:,}"
-        )
 
 
 def _solved(squares: Vector, slope: Vector) -> Vector:

@@ -24,6 +24,7 @@ SHUFFLE = 1
 WEIGHTS = 2
 DROPOUT = 3
 SPLIT = 4
+NOISE = 5
 
 _MASK = 0xFFFFFFFF
 # Rows are counter words 0 and 2, which the two multipliers act on.
@@ -75,7 +76,7 @@ def words(seed: int, purpose: int, stream: int, first: int, n: int) -> NDArray[n
     seed : int
         The key, 0 to 2**64 - 1.
     purpose : int
-        What the numbers are for: SHUFFLE, WEIGHTS, DROPOUT or SPLIT.
+        What the numbers are for: SHUFFLE, WEIGHTS, DROPOUT, SPLIT or NOISE.
     stream : int
         Number of the stream, 0 to 2**56 - 1.
     first : int
@@ -161,3 +162,32 @@ def normal(seed: int, purpose: int, stream: int, n: int) -> NDArray[np.float64]:
     angle = 2.0 * np.pi * u[:, 1]
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.reshape(-1)[:n]
+
+
+def normal_columns(seed: int, purpose: int, stream: int, first: int, rows: int, columns: int) -> NDArray[np.float64]:
+    """Draw standard normal numbers for rows of a matrix, one 32-bit word for each, by the Box-Muller transform.
+
+    Columns go in groups of 32: column j < 16 of a group gets ``r * cos(t)`` and column 16 + j ``r * sin(t)``, where
+    ``r = sqrt(-2 log((w + 1/2) / 2**32))`` and ``t = 2 pi w' / 2**32``, w and w' being words j and 16 + j of the group.
+    None is beyond 6.8 in size.
+
+    Parameters
+    ----------
+    seed, purpose, stream
+        As for `words`.
+    first : int
+        Number of the first row. Row i of the stream has the words from ``i * stride`` on, the stride being the number
+        of columns rounded up to a multiple of 32.
+    rows, columns : int
+        How many.
+
+    Returns
+    -------
+    ndarray of shape (rows, columns), float64
+    """
+    stride = -(-columns // 32) * 32
+    drawn = words(seed, purpose, stream, first * stride, rows * stride).reshape(rows, stride // 32, 2, 16)
+    radius = np.sqrt(-2.0 * np.log((drawn[:, :, 0] + 0.5) * 2.0**-32))
+    angle = drawn[:, :, 1] * (2.0 * np.pi * 2.0**-32)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=2)
+    return pairs.reshape(rows, stride)[:, :columns]

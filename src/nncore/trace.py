@@ -136,7 +136,10 @@ def trace(
     """
     for index, layer in enumerate(network.layers):
         if not isinstance(layer, Dense):
-            raise ValueError(f"layer {index} is {layer!r}; trace takes networks of Dense layers only")
+            raise ValueError(
+                f"layer {index} is {layer!r}; trace takes networks of Dense layers only: expected one without it "
+                "(forward(X, layers=True) and loss_and_gradients show any network)"
+            )
     limit = checks.positive_int(limit, "limit")
     if limit < 2:
         raise ValueError(f"limit is {limit}; expected at least 2, one row from each end")
@@ -213,7 +216,8 @@ def _call(optimizer: Optimizer) -> str:
 
 def _rule(optimizer: Optimizer) -> str:
     """Return the update of plain gradient descent; what others do takes more than a line."""
-    if type(optimizer) is not optimizers.SGD or optimizer.momentum or optimizer.weight_decay:
+    clips = optimizer.clip_value is not None or optimizer.clip_norm is not None
+    if type(optimizer) is not optimizers.SGD or optimizer.momentum or optimizer.weight_decay or clips:
         return ""
     rate = optimizer.learning_rate
     return f"W - {rate:g} dL/dW" if isinstance(rate, int | float) else ""

@@ -49,7 +49,7 @@ def fit(
     epochs: int,
     batch_size: int | None,
     shuffle: bool,
-    validation_data: tuple[Any, Any] | None,
+    validation_data: tuple[Any, ...] | None,
     validation_split: float,
     early_stopping: bool | int | EarlyStopping | None,
     sample_weight: Any,
@@ -98,7 +98,7 @@ def fit(
     elif sample_weight is not None or class_weight is not None:
         raise ValueError("sample_weight or class_weight is given and X gives chunks; expected arrays")
     if validation_data is not None:
-        held_out = *_validation_data(network, validation_data, validation_split, loss), None
+        held_out = _validation_data(network, validation_data, validation_split, loss)
     elif validation_split != 0:
         if chunks:
             raise ValueError("validation_split is given and X gives chunks; expected validation_data")
@@ -306,16 +306,21 @@ def _targets(network: Sequential, y: Any, n_rows: int, loss: Loss, name: str = "
     return targets.prepare(y, n_rows, network.n_out, network.layers[-1].activation, loss, network.dtype, name)
 
 
-def _validation_data(network: Sequential, pair: Any, validation_split: float, loss: Loss) -> tuple[Array, Array]:
+def _validation_data(
+    network: Sequential, given: Any, validation_split: float, loss: Loss
+) -> tuple[Array, Array, Array | None]:
     if validation_split != 0:
         raise ValueError("validation_data and validation_split are both given; expected one of them")
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise TypeError("validation_data is not a pair; expected (X, y)")
-    X = checks.matrix(pair[0], "validation_data X", network.n_in, network.dtype)
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        what = f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
+        raise TypeError(f"validation_data is {what}; expected (X, y) or (X, y, sample_weight)")
+    X = checks.matrix(given[0], "validation_data X", network.n_in, network.dtype)
     network.layers[0].check_inputs(X, "validation_data X")
-    y = _targets(network, pair[1], len(X), loss, "validation_data y")
+    y = _targets(network, given[1], len(X), loss, "validation_data y")
+    row_weights = weights.samples(given[2] if len(given) == 3 else None, len(X), "validation_data sample_weight")
+    row_weights = weights.for_engine(row_weights, None, y, loss, "rows of validation_data")
     _require_finite_rows(X, y, prefix="validation_data ")
-    return X, y
+    return X, y, row_weights
 
 
 def _split(

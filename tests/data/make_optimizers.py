@@ -56,13 +56,31 @@ CASES = {
         "Adagrad",
         {"lr": 0.05, "eps": 1e-10, "weight_decay": 0.1},
     ),
+    "sgd clip norm": (
+        "SGD",
+        {"learning_rate": 0.3, "momentum": 0.5, "weight_decay": 0.1, "clip_norm": 0.2},
+        "SGD",
+        {"lr": 0.3, "momentum": 0.5, "weight_decay": 0.1, "clip_norm": 0.2},
+    ),
+    "adam clip value": (
+        "Adam",
+        {"learning_rate": 0.02, "weight_decay": 0.1, "clip_value": 0.02},
+        "Adam",
+        {"lr": 0.02, "weight_decay": 0.1, "clip_value": 0.02},
+    ),
+    "rmsprop clip both": (
+        "RMSprop",
+        {"learning_rate": 0.01, "clip_norm": 0.2, "clip_value": 0.04},
+        "RMSprop",
+        {"lr": 0.01, "alpha": 0.99, "clip_norm": 0.2, "clip_value": 0.04},
+    ),
 }
 
 
 def train(name: str, settings: dict[str, object]) -> list[np.ndarray]:
     """Return the weights after 20 steps of torch's optimizer."""
     tensors = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in start]
-    plain = {key: value for key, value in settings.items() if key != "weight_decay"}
+    plain = {key: value for key, value in settings.items() if key not in ("weight_decay", "clip_norm", "clip_value")}
     weights = {"params": tensors[::2], "weight_decay": settings.get("weight_decay", 0.01 if name == "AdamW" else 0.0)}
     optimizer = getattr(torch.optim, name)([weights, {"params": tensors[1::2], "weight_decay": 0.0}], **plain)
     inputs, targets = torch.tensor(X), torch.tensor(y)
@@ -70,8 +88,20 @@ def train(name: str, settings: dict[str, object]) -> list[np.ndarray]:
         optimizer.zero_grad()
         out = torch.tanh(inputs @ tensors[0] + tensors[1]) @ tensors[2] + tensors[3]
         torch.nn.functional.mse_loss(out, targets).backward()
+        clip_gradients(tensors, settings)
         optimizer.step()
     return [tensor.detach().numpy() for tensor in tensors]
+
+
+def clip_gradients(tensors: list[torch.Tensor], settings: dict[str, object]) -> None:
+    """Bound the gradients: the norm as it is, which clip_grad_norm_ adds 1e-6 to, then each number."""
+    if "clip_norm" in settings:
+        length = torch.linalg.vector_norm(torch.cat([tensor.grad.flatten() for tensor in tensors]))
+        factor = min(1.0, settings["clip_norm"] / float(length))
+        for tensor in tensors:
+            tensor.grad.mul_(factor)
+    if "clip_value" in settings:
+        torch.nn.utils.clip_grad_value_(tensors, settings["clip_value"])
 
 
 def rates(make: object) -> np.ndarray:
