@@ -93,9 +93,11 @@ nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_st
         p->n_vectors += (g->k + 1) * g->vectors;
         if (g->kind == NN_DENSE) p->flops_forward += 2.0 * (double)g->n_in * (double)g->n_out;
     }
-    for (int l = 0; l + 1 < n_layers; l++)
-        p->layers[l].idle_bias = p->layers[l].kind == NN_DENSE && p->layers[l].activation == NN_IDENTITY &&
-                                 p->layers[l + 1].kind == NN_BATCH_NORM;
+    for (int l = n_layers - 2; l >= 0; l--) { /* a shift goes through a linear layer as a shift */
+        nn_geometry *g = &p->layers[l];
+        g->idle_bias = g->kind != NN_DROPOUT && g->activation == NN_IDENTITY &&
+                       (g[1].kind == NN_BATCH_NORM || (g[1].kind == NN_DENSE && g[1].idle_bias));
+    }
     *bytes_needed = (parameters + transposed) * (double)p->size;
     if (*bytes_needed > MOST_BYTES) goto fail;
     p->parameters = nn_buffer((size_t)p->n_parameters * (size_t)p->size);

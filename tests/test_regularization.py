@@ -267,3 +267,37 @@ def test_the_state_can_be_read_and_set():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("below", "idle"),
+    [
+        (lambda: [D(12, 20)], [0]),
+        (lambda: [D(12, 20), nn.BatchNorm()], [0, 1]),
+        (lambda: [D(12, 20, "relu"), nn.LayerNorm()], [1]),
+        (lambda: [D(12, 20, "relu"), nn.BatchNorm(), D(20, 20)], [1, 2]),
+        (lambda: [D(12, 9), D(9, 20)], [0, 1]),
+        (lambda: [D(12, 20), nn.BatchNorm(activation="tanh")], [0]),
+        (lambda: [D(12, 9), nn.LayerNorm(), D(9, 20)], [1, 2]),
+        (lambda: [D(12, 20), nn.Dropout(0.5)], []),
+        (lambda: [D(12, 20, "tanh")], []),
+    ],
+)
+def test_what_a_batch_normalisation_takes_away_has_no_gradient(backend, dtype, below, idle, rng):
+    """A bias, or beta, that only shifts the columns of its input: a rounding error would be a whole step of Adam."""
+    layers = [*below(), nn.BatchNorm(activation="relu"), D(20, 3)]
+    net = nn.Sequential(layers, dtype=dtype, seed=1, backend=backend)
+    with_parameters = [index for index, layer in enumerate(net.layers) if layer.n_parameters]
+    X, y = rng.standard_normal((33, 12)), rng.standard_normal((33, 3))
+    _, gradients = net.loss_and_gradients(X, y)
+    zero = [layer for layer, shift in zip(with_parameters, gradients[1::2], strict=True) if not shift.any()]
+    assert zero == idle
+    before = net.get_weights()
+    net.train_step(X, y, "adam")
+    for layer, old, new in zip(with_parameters, before[1::2], net.get_weights()[1::2], strict=True):
+        assert np.array_equal(old, new) == (layer in idle)
+    assert nn.testing.gradient_check(nn.Sequential(layers, dtype="float64", backend=backend), X, y) < 1e-6
+    _, gradients = net.loss_and_gradients(X[:1], y[:1])  # by the running statistics, which take nothing away
+    assert all(shift.any() for shift in gradients[1::2])

@@ -11,7 +11,6 @@ pass through it, a number that is not finite, is reported from here.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from math import isfinite, prod
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -73,9 +72,7 @@ class NumpyEngine:
         self._gradient = np.zeros_like(self._flat)
         views = zip(specs, self._views(self._flat), self._views(self._gradient), strict=True)
         self._layers = [numpy_layers.make(spec, index, *parts) for index, (spec, *parts) in enumerate(views)]
-        for layer, following in pairwise(self._layers):
-            if isinstance(layer, numpy_layers.NumpyDense) and isinstance(following, numpy_layers.NumpyBatchNorm):
-                layer.idle_bias = layer.activation.name == "identity"
+        numpy_layers.find_idle_biases(self._layers)
         # gradients by the inputs go no further down than the first layer with parameters
         self._first = next(index for index, shapes in enumerate(self._shapes) if shapes)
 
