@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import csv
 import signal
 
@@ -359,3 +360,59 @@ def test_the_csv_has_what_the_history_has(backend, blobs, tmp_path):
     assert [[float(value) for value in row] for row in rows] == [
         [epoch, *(values[epoch] for values in history.history.values())] for epoch in range(3)
     ]
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end"])
+@pytest.mark.parametrize("method", ["fit", "train_step"])
+def test_a_callback_must_not_train_the_network(backend, blobs, hook, method):
+    """It would overwrite what the epoch under way goes back to."""
+    X, y = blobs
+    net, twin, other = classifier(backend), classifier(backend), classifier(backend)
+
+    def train(network):
+        network.fit(X, y, epochs=1) if method == "fit" else network.train_step(X, y, "sgd")
+
+    net.fit(X, y, epochs=1)
+    twin.fit(X, y, epochs=1)
+    nested = type("Nested", (Callback,), {hook: lambda self, *args: train(self.network)})
+    with pytest.raises(RuntimeError, match=f"{method} is called while this network is being trained"):
+        net.fit(X, y, epochs=1, callbacks=nested())
+    if hook in ("on_epoch_end", "on_train_end"):  # after the epoch, which counts
+        twin.fit(X, y, epochs=1)
+    assert_same(net.get_weights(), twin.get_weights())
+    assert net.epochs_trained == twin.epochs_trained
+    harmless = type("Other", (Callback,), {hook: lambda self, *args: (train(other), train(copy.deepcopy(self.network)))})
+    net.fit(X, y, epochs=1, callbacks=harmless())
+    twin.fit(X, y, epochs=1)
+    assert_same(net.get_weights(), twin.get_weights())
+
+
+@pytest.mark.parametrize("where", ["metric", "loss", "chunks", "rate"])
+def test_nothing_that_fit_calls_may_train_the_network(backend, blobs, where):
+    X, y = blobs
+    net = MLP([5, 3], backend=backend)
+    y = np.eye(3)[y]
+
+    def train(*args):
+        net.train_step(X, y, "sgd")
+        return 0.0
+
+    def loss(pred, target):
+        train()
+        return 0.0, np.zeros_like(pred)
+
+    def chunks():
+        yield X, y
+        train()
+
+    call = {
+        "metric": lambda: net.fit(X, y, epochs=1, metrics=train),
+        "loss": lambda: net.train_step(X, y, "sgd", loss),
+        "chunks": lambda: net.fit(chunks, epochs=1),
+        "rate": lambda: net.fit(X, y, epochs=1, optimizer=SGD(train)),
+    }[where]
+    before = net.get_weights()
+    with pytest.raises(RuntimeError, match="train_step is called while this network is being trained"):
+        call()
+    assert_same(net.get_weights(), before)
+    assert net.fit(X, y, epochs=1).epochs == 1

@@ -63,6 +63,7 @@ class Sequential:
     """
 
     stop_training = False  # callbacks set it to end the `fit` that calls them
+    _trains = False  # whether a call of `fit` or `train_step` is under way
 
     def __init__(
         self,
@@ -372,6 +373,9 @@ class Sequential:
             If the loss or the weights overflow: the network is as at the epoch's start, or early stopping's best.
         OSError
             If a file of `resume` or a callback cannot be read or written.
+        RuntimeError
+            If a call of `fit` or `train_step` of this network is under way in the same thread: what that calls
+            (callbacks, metrics, losses, chunks of data) must not train the network. Another thread's call waits.
 
         Warns
         -----
@@ -383,28 +387,33 @@ class Sequential:
         Ctrl-C raises KeyboardInterrupt between two steps; `history` has the finished epochs.
         """
         with self._lock:
-            return training.fit(
-                self,
-                X,
-                y,
-                loss=loss,
-                optimizer=optimizer,
-                epochs=epochs,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                validation_data=validation_data,
-                validation_split=validation_split,
-                early_stopping=early_stopping,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                metrics=metrics,
-                callbacks=callbacks,
-                verbose=verbose,
-                seed=seed,
-                threads=threads,
-                max_seconds=max_seconds,
-                resume=resume,
-            )
+            self._require_no_training("fit")
+            try:  # in line: no Ctrl-C can come between
+                self._trains = True
+                return training.fit(
+                    self,
+                    X,
+                    y,
+                    loss=loss,
+                    optimizer=optimizer,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    shuffle=shuffle,
+                    validation_data=validation_data,
+                    validation_split=validation_split,
+                    early_stopping=early_stopping,
+                    sample_weight=sample_weight,
+                    class_weight=class_weight,
+                    metrics=metrics,
+                    callbacks=callbacks,
+                    verbose=verbose,
+                    seed=seed,
+                    threads=threads,
+                    max_seconds=max_seconds,
+                    resume=resume,
+                )
+            finally:
+                self._trains = False
 
     def train_step(
         self,
@@ -434,9 +443,24 @@ class Sequential:
             If an argument does not fit, or `X` or `y` is not finite.
         DivergenceError
             If the loss or the weights overflow. With all of these the network is as it was.
+        RuntimeError
+            As for `fit`.
         """
         with self._lock:
-            return training.train_step(self, X, y, optimizer, loss, sample_weight, class_weight)
+            self._require_no_training("train_step")
+            try:
+                self._trains = True
+                return training.train_step(self, X, y, optimizer, loss, sample_weight, class_weight)
+            finally:
+                self._trains = False
+
+    def _require_no_training(self, method: str) -> None:
+        """Refuse what a fit of this thread has come to call: it would overwrite what that goes back to."""
+        if self._trains:
+            raise RuntimeError(
+                f"{method} is called while this network is being trained; callbacks, metrics, losses and chunks of data "
+                "must not train it"
+            )
 
     def loss_and_gradients(
         self,
@@ -621,7 +645,9 @@ class Sequential:
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies are made of; the engine's weights in place of the engine."""
         with self._lock:
-            state = {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_lock")}
+            state = {
+                name: value for name, value in self.__dict__.items() if name not in ("_engine", "_lock", "_trains")
+            }
             return {**state, "weights": self._engine.get_weights(), "state": self._engine.get_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
