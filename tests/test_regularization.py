@@ -301,3 +301,37 @@ def test_what_a_batch_normalisation_takes_away_has_no_gradient(backend, dtype, b
     assert nn.testing.gradient_check(nn.Sequential(layers, dtype="float64", backend=backend), X, y) < 1e-6
     _, gradients = net.loss_and_gradients(X[:1], y[:1])  # by the running statistics, which take nothing away
     assert all(shift.any() for shift in gradients[1::2])
+
+
+def dropped(loss):
+    """Return the mask as an integer: the loss is the square of twice the sum of 2**i over the columns i that are left."""
+    return round(loss**0.5) // 2
+
+
+@each_backend
+def test_each_step_drops_others(backend):
+    """train_step: by the optimizer's count, or the network's where the optimizer is forgotten after each call."""
+    n = 24
+    x, y = np.ones((1, n)), np.zeros(1)
+
+    def network():
+        net = nn.Sequential([nn.Dropout(0.5), D(n, 1)], dtype="float64", seed=7, backend=backend)
+        net.set_weights([2.0 ** np.arange(n).reshape(n, 1), [0.0]])
+        return net
+
+    net, optimizer = network(), nn.SGD(0.0)
+    masks = [dropped(net.train_step(x, y, optimizer)) for _ in range(6)]
+    for step, mask in enumerate(masks):
+        words = nn.streams.words(7, nn.streams.DROPOUT, 1 << 39 | step, 0, n)
+        assert mask == sum(1 << i for i in range(n) if words[i] >= 2**31)
+    net.fit(x, y, epochs=6, optimizer=nn.SGD(0.0))
+    masks += [dropped(loss) for loss in net.history.history["loss"]]
+    assert len(set(masks)) == 12
+    assert dropped(network().train_step(x, y, nn.SGD(0.0))) == masks[0]  # and the same again from the same start
+    forgetting = network()
+    named = []
+    for _ in range(4):
+        before = forgetting.get_weights()
+        named.append(dropped(forgetting.train_step(x, y, "sgd")))
+        forgetting.set_weights(before)
+    assert named == masks[:4]

@@ -64,6 +64,7 @@ class Sequential:
 
     stop_training = False  # callbacks set it to end the `fit` that calls them
     _trains = False  # whether a call of `fit` or `train_step` is under way
+    _steps_forgotten = 0  # calls of `train_step` with an optimizer's name
 
     def __init__(
         self,

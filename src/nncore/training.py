@@ -201,6 +201,7 @@ def train_step(
 ) -> float:
     """Update `network` once; see `Sequential.train_step`."""
     loss = trainable_loss(network, loss)
+    made = isinstance(optimizer, str)
     optimizer = optimizers.get(optimizer)
     X = checks.matrix(X, "X", network.n_in, network.dtype)
     y = _targets(network, y, len(X), loss)
@@ -215,8 +216,8 @@ def train_step(
         loss=loss,
         batch_size=len(X),
         shuffle=False,
-        seed=0,
-        first_epoch=0,
+        seed=network.seed,
+        first_epoch=_stream_of_step(network, optimizer),
         optimizer=optimizer,
         slots=slots,
         record=False,
@@ -234,6 +235,8 @@ def train_step(
         if isinstance(error, NonFiniteData) and fresh:
             optimizer._release()
         raise failure from None
+    if made:
+        network._steps_forgotten += 1
     return float(job.mean_loss)
 
 
@@ -370,6 +373,15 @@ def _warn_of_single_class(y: Array, loss: Loss) -> None:
     labels = loss.name == "cross_entropy" or (loss.name in ("bce", "hinge") and y.shape[1] == 1)
     if labels and targets.single_class(y):
         warnings.warn("y has a single class; the network will learn to answer always that", UserWarning, stacklevel=4)
+
+
+def _stream_of_step(network: Sequential, optimizer: Optimizer) -> int:
+    """Return the number of the random stream of a single step, from which dropout draws: another one for each call.
+
+    It counts the optimizer's steps, and those of optimizers that were made for one call and forgotten. The bit above
+    keeps it apart from the epochs of ``fit``, and is below those with which layers keep theirs apart.
+    """
+    return 1 << 39 | (optimizer.steps + network._steps_forgotten) % (1 << 39)
 
 
 def _claim(optimizer: Optimizer, network: Sequential) -> Any:
