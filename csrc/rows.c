@@ -23,7 +23,7 @@ nn_pass nn_pass_of(const run *c, const batch *b, int64_t offset, int thread) {
                      .dropping = !c->gradient,
                      .seed = c->job->seed,
                      .stream = b->stream,
-                     .first = b->first + offset,
+                     .first = c->job->first_row + b->first + offset,
                      .statistics = p->n_statistics ? p->statistics + thread * p->n_statistics * p->size : NULL};
 }
 

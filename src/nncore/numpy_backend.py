@@ -365,6 +365,8 @@ class NumpyJob:
     weights : ndarray of shape (n,), optional
         Of the rows: float64, at least 0, at most 1, not all 0. A batch's loss is sum(w loss) / sum(w), and 0 where no
         row of it counts.
+    first_row : int
+        How many rows of the epoch other jobs took before. Only the masks of dropout go by it.
 
     Attributes
     ----------
@@ -380,6 +382,7 @@ class NumpyJob:
         "_batch_size",
         "_epoch",
         "_first_epoch",
+        "_first_row",
         "_order",
         "_seed",
         "_shuffle",
@@ -413,6 +416,7 @@ class NumpyJob:
         record: bool,
         threads: int | None,
         weights: Array | None = None,
+        first_row: int = 0,
     ) -> None:
         n = len(X)
         self.X = X
@@ -432,6 +436,7 @@ class NumpyJob:
         self._shuffle = shuffle and batch_size < n  # the order within a batch changes nothing but roundings
         self._seed = seed
         self._first_epoch = first_epoch
+        self._first_row = first_row
         self._epoch = -1
         self._order: Array | None = None
 
@@ -448,7 +453,8 @@ class NumpyJob:
     def rows(self, step: int) -> Rows:
         """Return what layers are told of a step's rows."""
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
-        return Rows(self._seed, self._first_epoch + epoch, step_of_epoch * self._batch_size, True)
+        first = self._first_row + step_of_epoch * self._batch_size
+        return Rows(self._seed, self._first_epoch + epoch, first, True)
 
     def batch(self, step: int) -> tuple[slice | Array, Array, Array]:
         """Return the indices of a step's rows, and the rows themselves of X and y."""
