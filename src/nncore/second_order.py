@@ -335,17 +335,23 @@ class Problem:
         self.loss = loss
         self.threads = threads
         self.record = record
-        self.predictions: Array | None = None
-        self.mean_loss = 0.0  # before the latest iteration, as training's losses are those before their updates
+        self.predictions = np.zeros((len(X), engine.inner.n_out), engine.dtype) if record else None
+        self.loss_sum = 0.0  # before the latest iteration, as training's losses are those before their updates
+        self._weight_sum = float(len(X)) if weights is None else float(np.add.reduce(weights))
         self._latest: tuple[Vector, float, Vector | None] | None = None
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss over the rows."""
+        return self.loss_sum / self._weight_sum
 
     def begin(self, step: int) -> None:
         """Find the loss and the gradient where the weights are; refuse what is not finite."""
         here = _join(self.engine.inner.get_weights())
         if self._latest is None or self._latest[2] is None or not np.array_equal(here, self._latest[0]):
             self._latest = here, *self.at(here)
-        self.mean_loss = self._latest[1]
-        if not isfinite(self.mean_loss):
+        self.loss_sum = self._latest[1] * self._weight_sum
+        if not isfinite(self._latest[1]):
             raise NonFiniteLoss(step)
         if self.record:
             self.predictions = self.engine.inner.predict(self.data[0])
