@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, DivergenceError, callbacks
+from nncore import MLP, SGD, Adam, DivergenceError, callbacks, streams
 from nncore.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 
 
@@ -115,6 +115,33 @@ def test_the_losses_of_steps_are_those_of_train_step(backend, blobs):
     optimizer = SGD(0.1)
     expected = [twin.train_step(X[at : at + 50], y[at : at + 50], optimizer) for at in (0, 50, 100)]
     np.testing.assert_allclose(seen, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_the_loss_of_a_step_is_its_weighted_mean(backend, blobs, shuffle, own):
+    X, y = blobs
+    y = y.astype(float)
+    weights = np.where(np.arange(120) % 3 == 0, 0.0, 700.0 + np.arange(120))
+    weights[40:80] = 0
+    seen = []
+
+    class Steps(Callback):
+        def on_batch_end(self, step, logs):
+            seen.append(logs["loss"])
+
+    def squared(pred, target):
+        return ((pred - target) ** 2).mean(axis=1), 2 * (pred - target) / pred.size
+
+    net = MLP([5, 4, 1], dtype="float64", backend=backend)
+    loss = squared if own else "mse"
+    net.fit(X, y, loss, SGD(0.0), epochs=2, batch_size=20, shuffle=shuffle, sample_weight=weights, callbacks=[Steps()])
+    losses = (net.predict(X)[:, 0] - y) ** 2
+    orders = [streams.permutation(0, streams.SHUFFLE, e, 120) if shuffle else np.arange(120) for e in (0, 1)]
+    parts = [order[at : at + 20] for order in orders for at in range(0, 120, 20)]
+    expected = [np.average(losses[p], weights=weights[p]) if weights[p].any() else 0.0 for p in parts]
+    np.testing.assert_allclose(seen, expected, rtol=1e-12)
+    assert expected.count(0.0) == (0 if shuffle else 4)
 
 
 @pytest.mark.parametrize("within", [False, True])

@@ -168,15 +168,15 @@ class Chunks:
         predictions, y = zip(*self._recorded, strict=True)
         return np.concatenate(predictions), np.concatenate(y)
 
-    def rows_of(self, job: Any, step: int) -> int:
-        """Return how many rows a step has."""
-        return -(-len(self.X) // int(job.steps_per_epoch))  # all steps of a part have as many
-
-    def batch(self, job: Any, step: int) -> tuple[Array, Array]:
-        """Return a step's rows."""
-        size = self.rows_of(job, step)
+    def batch(self, job: Any, step: int) -> tuple[Array, Array, None]:
+        """Return a step's rows; they have no weights."""
+        size = self.weight_of(job, step)
         first = max(step, 0) * size
-        return self.X[first : first + size], self.y[first : first + size]
+        return self.X[first : first + size], self.y[first : first + size], None
+
+    def weight_of(self, job: Any, step: int) -> int:
+        """Return how many rows a step has, all of which count alike."""
+        return -(-len(self.X) // int(job.steps_per_epoch))  # all steps of a part have as many
 
     def located(self, error: NonFiniteData) -> NonFiniteData:
         """Return the error with the number of the chunk, and the row's in it."""

@@ -230,7 +230,9 @@ def train_step(
         if not engine.finite(slots):
             raise NonFiniteLoss(0)
     except BaseException as error:
-        failure = _diverged(network, error, X, y, loss, optimizer) if isinstance(error, NonFiniteLoss) else error
+        failure: BaseException = error
+        if isinstance(error, NonFiniteLoss):
+            failure = _diverged(network, error, X, y, row_weights, loss, optimizer)
         undo(error, engine, optimizer, slots, snapshot, steps)
         if isinstance(error, NonFiniteData) and fresh:
             optimizer._release()
@@ -354,10 +356,18 @@ def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict
     return Chunks(engine, X, prepared, settings)
 
 
-def _diverged(network: Sequential, error: NonFiniteLoss, X: Array, y: Array, loss: Loss, optimizer: Optimizer) -> Any:
+def _diverged(
+    network: Sequential,
+    error: NonFiniteLoss,
+    X: Array,
+    y: Array,
+    row_weights: Array | None,
+    loss: Loss,
+    optimizer: Optimizer,
+) -> DivergenceError:
     from nncore.divergence import report
 
-    return report(network, error, X, y, loss, optimizer)
+    return report(network, error, X, y, row_weights, loss, optimizer)
 
 
 def _require_finite_rows(X: Array, y: Array, rows: slice | Array = slice(None), prefix: str = "") -> None:
