@@ -310,6 +310,33 @@ def test_every_flipped_byte_and_every_cut_is_seen(blobs, tmp_path):
     assert refused > len(data) // 17
 
 
+def with_header(path, change):
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    arrays = [np.load(io.BytesIO(content[f"checkpoint.{i}.npy"])) for i in range(len(content))
+              if f"checkpoint.{i}.npy" in content]  # fmt: skip
+    header = json.loads(np.load(io.BytesIO(content["checkpoint.json.npy"])).tobytes())
+    buffer = io.BytesIO()
+    np.save(buffer, np.frombuffer(json.dumps(change(header, arrays)).encode(), np.uint8))
+    content["checkpoint.json.npy"] = buffer.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def test_an_entry_that_the_format_does_not_have_is_not_passed_over(blobs, tmp_path):
+    """With the right checksum."""
+    from nncore.io import _checksum
+
+    X, y = blobs
+    path = tmp_path / "run.npz"
+    net = MLP([5, 3], output="softmax", backend="numpy")
+    net.fit(X, y, epochs=1, callbacks=Checkpoint(path))
+    with_header(path, lambda h, arrays: {**h, "more": 1, "crc32": _checksum({**h, "more": 1}, arrays)})
+    with pytest.raises(ValueError, match="the header has the entry 'more', which format 1 does not have"):
+        net.fit(X, y, epochs=2, resume=path)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -327,15 +354,7 @@ def test_headers_that_do_not_fit(blobs, tmp_path, change):
     path = tmp_path / "run.npz"
     net = MLP([5, 3], output="softmax", backend="numpy")
     net.fit(X, y, epochs=1, callbacks=Checkpoint(path))
-    with zipfile.ZipFile(path) as archive:
-        content = {name: archive.read(name) for name in archive.namelist()}
-    header = json.loads(np.load(io.BytesIO(content["checkpoint.json.npy"])).tobytes())
-    buffer = io.BytesIO()
-    np.save(buffer, np.frombuffer(json.dumps(change(header)).encode(), np.uint8))
-    content["checkpoint.json.npy"] = buffer.getvalue()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
+    with_header(path, lambda header, arrays: change(header))
     with pytest.raises(ValueError, match=r"run\.npz is not a checkpoint"):
         net.fit(X, y, epochs=1, resume=path)
 

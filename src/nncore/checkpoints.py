@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _HEADER = "checkpoint.json"
+_ENTRIES = frozenset(("format", "state", "arrays", "crc32"))
 _MAX_HEADER_BYTES = 1 << 24
 _DTYPES = frozenset(("float32", "float64", "int32", "int64", "uint8", "bool"))
 
@@ -286,6 +287,7 @@ def _read_state(archive: zipfile.ZipFile, size: int) -> dict[str, Any]:
     header = json.loads(io._read_array(archive, _HEADER, None, np.dtype(np.uint8)).tobytes())
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise ValueError(f"expected a header of format {_FORMAT}")
+    io.require_entries(header, _ENTRIES)
     arrays, flat = [], []
     for index, (shape, name) in enumerate(header["arrays"]):
         if name not in _DTYPES:
