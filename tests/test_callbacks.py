@@ -408,7 +408,9 @@ def test_a_callback_must_not_train_the_network(backend, blobs, hook, method):
         twin.fit(X, y, epochs=1)
     assert_same(net.get_weights(), twin.get_weights())
     assert net.epochs_trained == twin.epochs_trained
-    harmless = type("Other", (Callback,), {hook: lambda self, *args: (train(other), train(copy.deepcopy(self.network)))})
+    harmless = type(
+        "Other", (Callback,), {hook: lambda self, *args: (train(other), train(copy.deepcopy(self.network)))}
+    )
     net.fit(X, y, epochs=1, callbacks=harmless())
     twin.fit(X, y, epochs=1)
     assert_same(net.get_weights(), twin.get_weights())

@@ -204,36 +204,6 @@ def test_permissions_and_links_stay_and_nothing_is_left_over(backend, blobs, tmp
     assert sorted(os.listdir(tmp_path)) == ["link.npz", "run.npz"]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"batch_size": 8}, "resume was made with batch_size 16; this fit has 8"),
-        ({"shuffle": False}, "resume was made with shuffle True; this fit has False"),
-        ({"seed": 1}, "resume was made with seed 0; this fit has 1"),
-        ({"loss": "mse"}, "resume was made with loss"),
-        ({"X": 100}, "resume was made with rows 120; this fit has 100"),
-        ({"validation_split": 0.5}, "resume was made with rows 120; this fit has 60"),
-        ({"metrics": ["mae"]}, "resume records loss; this fit records loss, mae"),
-        ({"optimizer": "sgd"}, "resume has the state of 'adam'; optimizer is 'sgd'"),
-        ({"optimizer": Adam(beta1=0.5)}, "resume has an optimizer with .*'beta1': 0.9"),
-        ({"sizes": [5, 9, 3]}, r"resume has the network .*Dense\(5, 8, .* this one is .*Dense\(5, 9,"),
-        ({"dtype": "float64"}, "float32; this one is .*float64"),
-    ],
-)
-def test_what_would_not_go_on_as_it_was_is_refused(backend, blobs, tmp_path, change, message):
-    X, y = blobs
-    path = tmp_path / "run.npz"
-    call, change = {"epochs": 3, "batch_size": 16}, dict(change)
-    classifier(backend).fit(X, y, callbacks=Checkpoint(path), **call)
-    sizes, dtype = change.pop("sizes", [5, 8, 3]), change.pop("dtype", "float32")
-    rows = change.pop("X", 120)
-    net, twin = (MLP(sizes, activation="tanh", output="softmax", dtype=dtype, backend=backend) for _ in range(2))
-    with pytest.raises(ValueError, match=message):
-        net.fit(X[:rows], y[:rows], resume=path, **{**call, **change})
-    assert_same_weights(net, twin)
-    assert net.epochs_trained == 0 and net.history is None
-
-
 def test_a_learning_rate_that_was_changed_goes_on_changed(backend, blobs, tmp_path):
     X, y = blobs
     path = tmp_path / "run.npz"

@@ -203,9 +203,12 @@ class Checkpoint:
 
 
 def _described(layers: Any, dtype: Any) -> str:
+    """Return all that makes a network compute and train as it does, but for its weights."""
     # What an initializer drew is in the weights, and a function that did has no name in the file.
-    shapes = ", ".join(f"{layer!r}".partition(", initializer=")[0].rstrip(")") + ")" for layer in layers)
-    return f"[{shapes}] of {dtype.name}"
+    kept = ({name: value for name, value in layer.settings().items() if name != "initializer"} for layer in layers)
+    text = (", ".join(f"{name}={value}" for name, value in settings.items()) for settings in kept)
+    described = (f"{type(layer).__name__}({settings})" for layer, settings in zip(layers, text, strict=True))
+    return f"[{', '.join(described)}] of {dtype.name}"
 
 
 # --------------------------------------------------------------------------------------------------------- optimizers

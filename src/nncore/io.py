@@ -181,7 +181,9 @@ def require_entries(header: dict[str, Any], known: frozenset[str]) -> None:
     """Refuse a header with other entries than its format has: what they would mean, nobody could say."""
     if header.keys() != known:
         odd = sorted(header.keys() - known)
-        what = f"has the entry {odd[0]!r}, which" if odd else f"has no entry {sorted(known - header.keys())[0]!r}, which"
+        what = (
+            f"has the entry {odd[0]!r}, which" if odd else f"has no entry {sorted(known - header.keys())[0]!r}, which"
+        )
         raise ValueError(f"the header {what} format {_FORMAT} {'does not have' if odd else 'has'}")
 
 

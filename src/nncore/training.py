@@ -131,6 +131,8 @@ def fit(
             "seed": seed,
             "rows": None if chunks else len(X),
             "rows held out": 0 if held_out is None else len(held_out[0]),
+            "weights of CRC-32": weights.checksum(row_weights),
+            "weights held out of CRC-32": None if held_out is None else weights.checksum(held_out[2]),
         }
     if resume is not None:
         from nncore.checkpoints import Checkpoint
