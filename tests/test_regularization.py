@@ -304,7 +304,7 @@ def test_what_a_batch_normalisation_takes_away_has_no_gradient(backend, dtype, b
 
 
 def dropped(loss):
-    """Return the mask as an integer: the loss is the square of twice the sum of 2**i over the columns i that are left."""
+    """Return the mask as an integer: the loss is the square of twice the sum of 2**i over the columns left."""
     return round(loss**0.5) // 2
 
 

@@ -180,11 +180,10 @@ def _read_header(archive: zipfile.ZipFile) -> dict[str, Any]:
 def require_entries(header: dict[str, Any], known: frozenset[str]) -> None:
     """Refuse a header with other entries than its format has: what they would mean, nobody could say."""
     if header.keys() != known:
-        odd = sorted(header.keys() - known)
-        what = (
-            f"has the entry {odd[0]!r}, which" if odd else f"has no entry {sorted(known - header.keys())[0]!r}, which"
-        )
-        raise ValueError(f"the header {what} format {_FORMAT} {'does not have' if odd else 'has'}")
+        odd, missing = sorted(header.keys() - known), sorted(known - header.keys())
+        if odd:
+            raise ValueError(f"the header has the entry {odd[0]!r}, which format {_FORMAT} does not have")
+        raise ValueError(f"the header has no entry {missing[0]!r}, which format {_FORMAT} has")
 
 
 def _layers(header: dict[str, Any]) -> list[Layer]:

@@ -459,8 +459,8 @@ class Sequential:
         """Refuse what a fit of this thread has come to call: it would overwrite what that goes back to."""
         if self._trains:
             raise RuntimeError(
-                f"{method} is called while this network is being trained; callbacks, metrics, losses and chunks of data "
-                "must not train it"
+                f"{method} is called while this network is being trained; callbacks, metrics, losses and chunks of "
+                "data must not train it"
             )
 
     def loss_and_gradients(
