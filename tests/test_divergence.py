@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, DivergenceError, divergence, losses
+from nncore import MLP, SGD, Adam, BatchNorm, Dense, DivergenceError, Dropout, Sequential, divergence, losses
 from nncore.errors import NonFiniteLoss
 
 
@@ -84,7 +84,8 @@ def test_classes_have_no_size(backend, blobs):
 
 
 def squared(pred, target):
-    return ((pred - target) ** 2).mean(axis=1), 2 * (pred - target) / pred.size
+    with np.errstate(all="ignore"):
+        return ((pred - target) ** 2).mean(axis=1), 2 * (pred - target) / pred.size
 
 
 @pytest.mark.parametrize("weights", [None, np.array([0.5, 0.0, 1.0, 0.25])])
@@ -141,3 +142,44 @@ def test_a_loss_of_the_users_that_cannot_be_asked_again(backend, blobs, again):
         net.fit(X, y, own, batch_size=50)
     assert len(calls) == 2 and caught.value.largest_gradients is None
     assert caught.value.largest_weights is not None and caught.value.step == 1
+
+
+@pytest.mark.parametrize("loss", ["mse", squared])
+def test_the_layer_is_that_of_the_step_and_not_of_an_evaluation(backend, rng, loss):
+    """By the running statistics of a fresh batch normalisation, layer 2 would overflow; by those of the batch not."""
+    X, y = rng.standard_normal((8, 3)), rng.standard_normal((8, 2))
+
+    for gamma, large, layer in ((1.0, 1e30, None), (3e38, 1.0, 1)):
+        net = Sequential([Dense(3, 4), BatchNorm(), Dense(4, 4), Dense(4, 2)], seed=1, backend=backend)
+        W0, b0, _, beta, W2, b2, W3, b3 = net.get_weights()
+        net.set_weights([1e15 * W0, b0, np.full(4, gamma), beta, 1e25 * W2, b2, 1e-25 * W3, b3])
+        targets = y.copy()
+        targets[1] *= large
+        with pytest.raises(DivergenceError) as caught:
+            net.fit(X, targets, loss, SGD(0.0), batch_size=4, shuffle=False)
+        assert caught.value.layer == layer
+        assert caught.value.step == 1
+
+
+def test_the_layer_is_that_of_the_first_row_whose_loss_is_not_finite(backend):
+    """Row 1 has a hidden number that overflows and an output, 1, that does not; it is row 2 whose loss is infinite."""
+    net = Sequential([Dense(1, 1), Dense(1, 1, "tanh")], dtype="float32", backend=backend)
+    net.set_weights([[[1e20]], [0.0], [[1.0]], [0.0]])
+    with pytest.raises(DivergenceError) as caught:
+        net.fit([[0.0], [1e20], [0.0]], [0.0, 0.0, 1e30], "mse", SGD(0.0), batch_size=None)
+    assert caught.value.layer is None
+
+
+def test_what_dropout_has_dropped_does_not_overflow(backend):
+    """Half of the inputs are dropped: the layer above overflows in other rows than in an evaluation."""
+    net = Sequential([Dropout(0.5), Dense(1, 1)], seed=3, backend=backend)
+    net.set_weights([[[1e30]], [0.0]])
+    y = np.full(1, 1e30)
+    layers = set()
+    for _ in range(12):
+        with pytest.raises(DivergenceError) as caught:
+            net.train_step(np.full((1, 1), 1e20), y, (optimizer := SGD(0.0)))
+        layers.add(caught.value.layer)
+        net._steps_forgotten += 1
+        assert optimizer.steps == 0
+    assert layers == {None, 1}

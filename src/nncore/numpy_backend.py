@@ -211,25 +211,30 @@ class NumpyEngine:
                 require_finite("y", y)
             head = head_for(self._layers[-1].activation, loss, weights is not None)
             rows = Rows(0, 0, 0, False)  # batch statistics as in training, nothing dropped
-            row_losses, _ = self._backward(X, y, head, rows, weights)
-            if own and not _all_finite(row_losses):
-                raise NonFiniteLoss(0, self._first_overflow(X))
+            row_losses, outputs = self._backward(X, y, head, rows, weights)
+            if own and not _all_finite(counted(row_losses, weights)):
+                raise NonFiniteLoss(0, _first_overflow(outputs, row_losses, weights, own))
             return _mean(row_losses, weights), self._arrays(self._gradient)
 
     def _backward(
         self, x: Array, y: Array, head: Head, rows: Rows, weights: Array | None = None
-    ) -> tuple[Array, Array]:
-        """Set the gradient to that of the batch's mean loss; return the rows' losses and the predictions."""
+    ) -> tuple[Array, list[Array]]:
+        """Set the gradient to that of the batch's mean loss; return the rows' losses and each layer's outputs."""
         *inputs, z = self._forward_to_logits(x, rows)
         row_losses, predictions, delta = head(z, y)
         if weights is not None:
             delta *= row_factors(weights)[:, None].astype(self.dtype)
+            idle = np.flatnonzero(weights == 0)
+            if len(idle):  # they add nothing, also where something is infinite: 0 times inf is no 0
+                delta[idle] = 0
+                for layer, output in zip(self._layers, [*inputs[1:], None], strict=True):
+                    layer.discount(idle, output)
         for index in range(len(inputs) - 1, self._first - 1, -1):  # delta is the gradient by the layer's z
             needed = index > self._first
             below = self._layers[index].backward(delta, needed)
             if below is not None and needed:
                 delta = below * self._layers[index - 1].slope(inputs[index])
-        return row_losses, predictions
+        return row_losses, [*inputs[1:], predictions]
 
     # ----------------------------------------------------------------------------------------------- training
 
@@ -257,14 +262,16 @@ class NumpyEngine:
                     rows, x, y = job.batch(step)
                     require_finite("X", x, rows)
                     weights = None if job.weights is None else job.weights[rows]
-                    row_losses, predictions = self._backward(x, y, job.head, job.rows(step), weights)
+                    row_losses, outputs = self._backward(x, y, job.head, job.rows(step), weights)
+                    weighted = counted(row_losses, weights)
                     if not isfinite(np.add.reduce(row_losses)) and not _all_finite(row_losses):
                         if not job.own:
                             require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
-                        raise NonFiniteLoss(step, self._first_overflow(x))
-                    job.add_losses(step, row_losses if weights is None else weights * row_losses)
+                        if not _all_finite(weighted):
+                            raise NonFiniteLoss(step, _first_overflow(outputs, row_losses, weights, job.own))
+                    job.add_losses(step, weighted)
                     if job.predictions is not None:
-                        job.predictions[rows] = predictions
+                        job.predictions[rows] = outputs[-1]
                     whole = False
                     optimizer.steps += 1
                     with self._lock:
@@ -296,13 +303,6 @@ class NumpyEngine:
                 length = np.sqrt(np.add.reduce(layer.weight * layer.weight, axis=0))
                 limit = layer.weight.dtype.type(layer.spec.max_norm)
                 layer.weight *= np.where(length > limit, limit / np.maximum(length, limit), 1)
-
-    def _first_overflow(self, x: Array) -> int | None:
-        """Return the index of the first layer whose output is not finite."""
-        for layer, output in enumerate(self._forward(x)[1:]):
-            if not _all_finite(output):
-                return layer
-        return None
 
     def _updates(self, slots: NumpySlots, decay: float) -> list[tuple[Array, Array, list[Array], float]]:
         """Return the parts of the buffers that an optimizer is to update: weight decay spares the biases."""
@@ -476,6 +476,19 @@ def _all_finite(array: Array) -> bool:
     return bool(np.isfinite(array).all())
 
 
+def _first_overflow(outputs: list[Array], row_losses: Array, weights: Array | None, own: bool) -> int | None:
+    """Return the first layer whose output is not finite in the first row that counts and whose loss is not finite.
+
+    A loss of the user's may be one number for all rows: then it is the first row that counts and has such a layer.
+    """
+    counts = np.ones(len(row_losses), bool) if weights is None else weights > 0
+    rows = np.flatnonzero(counts if own else counts & ~np.isfinite(row_losses))
+    rows = rows if own else rows[:1]
+    finite = np.array([np.isfinite(output[rows]).all(axis=1) for output in outputs])
+    wrong = ~finite.all(axis=0)
+    return int(finite[:, wrong.argmax()].argmin()) if wrong.any() else None
+
+
 def _mean(row_losses: Array, weights: Array | None) -> float:
     if weights is None:
         return float(np.add.reduce(row_losses, dtype=np.float64)) / len(row_losses)
@@ -483,9 +496,15 @@ def _mean(row_losses: Array, weights: Array | None) -> float:
 
 
 def weighted_mean(row_losses: Array, weights: Array) -> float:
-    """Return sum(w loss) / sum(w); a row that does not count adds nothing, even where its loss is infinite."""
-    counted = np.multiply(row_losses, weights, where=weights > 0, out=np.zeros(len(weights)))
-    return float(np.add.reduce(counted)) / float(np.add.reduce(weights))
+    """Return sum(w loss) / sum(w)."""
+    return float(np.add.reduce(counted(row_losses, weights))) / float(np.add.reduce(weights))
+
+
+def counted(row_losses: Array, weights: Array | None) -> Array:
+    """Return the losses times their weights; a row that does not count adds nothing, even if its loss is infinite."""
+    if weights is None:
+        return row_losses
+    return np.multiply(row_losses, weights, where=weights > 0, out=np.zeros(len(weights)))
 
 
 def row_factors(weights: Array) -> Array:

@@ -57,6 +57,16 @@ class _Activated:
         """Return f'(z) for the outputs a = f(z)."""
         return self.activation.slope(a if self.z is None else self.z, a)  # type: ignore[no-any-return]
 
+    def kept(self) -> list[Array | None]:
+        """Return what was kept of each row of the latest forward, for the way back."""
+        return [self.z]
+
+    def discount(self, idle: Array, output: Array | None) -> None:
+        """Make finite what the rows `idle`, whose gradient is zero, will multiply that with; `output` among it."""
+        for array in (output, *self.kept()):
+            if array is not None and not np.isfinite(part := array[idle]).all():
+                array[idle] = np.where(np.isfinite(part), part, 0)
+
     def still_idle(self, n_rows: int) -> None:
         """Set the gradient of a bias, or beta, to zero where a batch normalisation takes it away again.
 
@@ -153,6 +163,10 @@ class NumpyBatchNorm(_Activated):
         z: Array = xhat * self.gamma + self.beta
         return z
 
+    def kept(self) -> list[Array | None]:
+        """Return what was kept of each row."""
+        return [self.z, self.xhat]
+
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(gamma xhat + beta)."""
         return self.activated(self.logits(x, rows), rows)
@@ -197,6 +211,10 @@ class NumpyLayerNorm(_Activated):
             self.scale, self.xhat = scale, xhat
         z: Array = xhat * self.gamma + self.beta
         return z
+
+    def kept(self) -> list[Array | None]:
+        """Return what was kept of each row."""
+        return [self.z, self.xhat, self.scale]
 
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(gamma xhat + beta)."""
