@@ -180,3 +180,12 @@ def test_a_callable_without_a_hash_is_a_metric_with_weights_too(backend, blobs):
     assert values["accuracy"] == metrics.accuracy(net.predict(X), y, weights)
     history = net.fit(X, y, epochs=1, metrics=[Largest()], sample_weight=weights, validation_split=0.2)
     assert 0 < history.history["Largest"][0] <= 1 and 0 < history.history["val_Largest"][0] <= 1
+
+
+@pytest.mark.parametrize("name", sorted(metrics.ALIASES))
+def test_a_row_of_weight_0_adds_nothing_even_if_it_is_infinite(name):
+    pred, target = np.array([[0.5], [np.inf], [0.2], [0.9]]), np.array([[0.0], [1.0], [1.0], [1.0]])
+    kept = [0, 2, 3]
+    value = metrics.get(name)(pred, target, [1.0, 0.0, 1.0, 2.0])
+    assert value == metrics.get(name)(pred[kept], target[kept], [1.0, 1.0, 2.0])
+    assert math.isfinite(value)

@@ -383,6 +383,9 @@ def _numbers(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
     p, t = checks.pair(pred, target)
     weights = row_weights.samples(sample_weight, len(p))
+    if weights is not None and not weights.all():  # a row that does not count adds nothing, even an infinite number
+        rows = np.flatnonzero(weights)
+        p, t, weights = p[rows], t[rows], weights[rows]
     return p.astype(np.float64, copy=False), t.astype(np.float64, copy=False), weights
 
 
