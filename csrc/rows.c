@@ -70,8 +70,9 @@ static void discount(const nn_plan *p, const nn_workspace *w, int64_t r) {
     }
 }
 
-/* Times the weights */
-static void weigh(const run *c, const nn_workspace *w, const batch *b, int64_t first, int64_t r0, int64_t r1) {
+/* Times the weights; not inline, so that steps without any have nothing of it. */
+static __attribute__((noinline)) void weigh(const run *c, const nn_workspace *w, const batch *b, int64_t first,
+                                            int64_t r0, int64_t r1) {
     for (int64_t r = r0; r < r1; r++) {
         const double weight = weight_of(c->job, b, first, r);
         w->row_loss[r] = weight > 0 ? weight * w->row_loss[r] : 0;

@@ -388,7 +388,8 @@ class Sequential:
         Ctrl-C raises KeyboardInterrupt between two steps; `history` has the finished epochs.
         """
         with self._lock:
-            self._require_no_training("fit")
+            if self._trains:
+                raise _nested("fit")
             try:  # in line: no Ctrl-C can come between
                 self._trains = True
                 return training.fit(
@@ -448,20 +449,13 @@ class Sequential:
             As for `fit`.
         """
         with self._lock:
-            self._require_no_training("train_step")
+            if self._trains:
+                raise _nested("train_step")
             try:
                 self._trains = True
                 return training.train_step(self, X, y, optimizer, loss, sample_weight, class_weight)
             finally:
                 self._trains = False
-
-    def _require_no_training(self, method: str) -> None:
-        """Refuse what a fit of this thread has come to call: it would overwrite what that goes back to."""
-        if self._trains:
-            raise RuntimeError(
-                f"{method} is called while this network is being trained; callbacks, metrics, losses and chunks of "
-                "data must not train it"
-            )
 
     def loss_and_gradients(
         self,
@@ -658,3 +652,11 @@ class Sequential:
         self._set_up_engine()
         self._engine.set_weights(weights)
         self._engine.set_state(running)
+
+
+def _nested(method: str) -> RuntimeError:
+    """Return the refusal of what a fit of this thread has come to call: it would overwrite what that goes back to."""
+    return RuntimeError(
+        f"{method} is called while this network is being trained; callbacks, metrics, losses and chunks of data must "
+        "not train it"
+    )

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     Metric = str | Callable[[Any, Any], float]
 
 _ROWS_PER_EVALUATION = 4096  # bounds the memory that the layers' outputs take
+# The random streams of single steps, by the steps done before: above the epochs of `fit`, below the bits of the layers.
+_SINGLE_STEPS = 1 << 39
 
 
 def fit(
@@ -218,8 +220,8 @@ def train_step(
         loss=loss,
         batch_size=len(X),
         shuffle=False,
-        seed=network.seed,
-        first_epoch=_stream_of_step(network, optimizer),
+        seed=network._seed,
+        first_epoch=_SINGLE_STEPS + optimizer.steps + network._steps_forgotten,
         optimizer=optimizer,
         slots=slots,
         record=False,
@@ -385,15 +387,6 @@ def _warn_of_single_class(y: Array, loss: Loss) -> None:
     labels = loss.name == "cross_entropy" or (loss.name in ("bce", "hinge") and y.shape[1] == 1)
     if labels and targets.single_class(y):
         warnings.warn("y has a single class; the network will learn to answer always that", UserWarning, stacklevel=4)
-
-
-def _stream_of_step(network: Sequential, optimizer: Optimizer) -> int:
-    """Return the number of the random stream of a single step, from which dropout draws: another one for each call.
-
-    It counts the optimizer's steps, and those of optimizers that were made for one call and forgotten. The bit above
-    keeps it apart from the epochs of ``fit``, and is below those with which layers keep theirs apart.
-    """
-    return 1 << 39 | (optimizer.steps + network._steps_forgotten) % (1 << 39)
 
 
 def _claim(optimizer: Optimizer, network: Sequential) -> Any:
