@@ -160,7 +160,8 @@ typedef struct nn_job {
     void *given_outputs, *given_gradient; /* batch x n_out */
     int shuffle;
     uint64_t seed, first_epoch;
-    int optimizer, nesterov;                       /* nn_optimizer */
+    int64_t first_row;       /* rows of the epoch that other jobs took before: only the masks of dropout go by it */
+    int optimizer, nesterov; /* nn_optimizer */
     double momentum, beta1, beta2, epsilon, decay; /* beta2: also the decay of RMSprop's mean */
     double momentum_decay, mu_product; /* NAdam; the product of mu up to the updates before the call, and after */
     double clip_value, clip_norm;      /* bounds of each number and of the length of the whole gradient; 0: none */

@@ -121,9 +121,11 @@ static nn_status lay_out(nn_plan *p, const nn_layer *layers, double *bytes_neede
         const nn_status status = place(p, l, bytes_needed);
         if (status != NN_OK) return status;
     }
-    for (int l = 0; l + 1 < p->n_layers; l++)
-        p->layers[l].idle_bias = p->layers[l].kind == NN_DENSE && p->layers[l].activation == NN_IDENTITY &&
-                                 p->layers[l + 1].kind == NN_BATCH_NORM;
+    for (int l = p->n_layers - 2; l >= 0; l--) { /* a shift goes through a linear layer as a shift */
+        nn_geometry *g = &p->layers[l];
+        g->idle_bias = g->k >= 0 && g->activation == NN_IDENTITY &&
+                       (g[1].kind == NN_BATCH_NORM || (g[1].kind == NN_DENSE && g[1].idle_bias));
+    }
     if (layers[0].n_tables) {
         const nn_status status = place_tables(p, &layers[0], bytes_needed);
         if (status != NN_OK) return status;

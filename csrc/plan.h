@@ -13,13 +13,13 @@ typedef struct nn_geometry {
     int64_t k; /* rows of its weights, without the last: n_in before the bias, 1 for gamma and beta, -1 for none */
     int activation;
     double alpha, rate, epsilon, momentum, l1, l2, max_norm;
-    int idle_bias;          /* a batch normalisation follows, which takes any bias away: its gradient is zero */
-    int64_t state;          /* offset of running mean and variance, in elements; -1: none */
-    int64_t statistics;     /* offset in a thread's own statistics, and of the parts of a chunk of rows */
-    int64_t panels;         /* of the layer's outputs */
-    int64_t vectors;        /* vectors in a row of all its weight panels */
-    int64_t weights;        /* offset in a parameter-shaped buffer, in elements; row n_in of each panel is the bias */
-    int64_t transposed;     /* offset in the transposed copy; the first layer has none */
+    int idle_bias;      /* a batch normalisation follows, which takes any bias (or beta) away: its gradient is zero */
+    int64_t state;      /* offset of running mean and variance, in elements; -1: none */
+    int64_t statistics; /* offset in a thread's own statistics, and of the parts of a chunk of rows */
+    int64_t panels;     /* of the layer's outputs */
+    int64_t vectors;    /* vectors in a row of all its weight panels */
+    int64_t weights;    /* offset in a parameter-shaped buffer, in elements; row n_in of each panel is the bias */
+    int64_t transposed; /* offset in the transposed copy; the first layer has none */
     int64_t column, offset; /* table: of the codes in the inputs, and of its first output in the first layer's */
 } nn_geometry;
 

@@ -1,6 +1,8 @@
 /* rows.c: the first phase of a step: each thread takes its rows of the batch through gather, all layers forward, the loss
  * and all layers backward, in blocks that stay in cache; train.c says what the phases are.
  */
+#include <string.h>
+
 #include "step.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -23,7 +25,7 @@ nn_pass nn_pass_of(const run *c, const batch *b, int64_t offset, int thread) {
                      .dropping = !c->gradient,
                      .seed = c->job->seed,
                      .stream = b->stream,
-                     .first = b->first + offset,
+                     .first = c->job->first_row + b->first + offset,
                      .statistics = p->n_statistics ? p->statistics + thread * p->n_statistics * p->size : NULL};
 }
 
@@ -36,11 +38,45 @@ double nn_weighted_scale(const nn_job *job, const uint32_t *order, int64_t first
     return total > 0 ? 1 / total : 0;
 }
 
-/* A row that does not count adds nothing, even where its loss is infinite. */
-static void weigh(const nn_job *job, const batch *b, int64_t first, int64_t r0, int64_t r1, double *row_loss) {
+static double weight_of(const nn_job *job, const batch *b, int64_t first, int64_t r) {
+    return job->weights ? job->weights[b->order ? (int64_t)b->order[first + r] : first + r] : 1;
+}
+
+/* What is not finite among n numbers becomes zero; x may lie anywhere where n is below a vector. */
+static void clear_not_finite(const nn_plan *p, int64_t n, char *x) {
+    if (p->kernels->finite(n, x)) return;
+    for (int64_t i = 0; i < n; i++) {
+        char *at = x + i * p->size;
+        if (!isfinite(p->dtype == NN_F32 ? (double)*(float *)(void *)at : *(double *)(void *)at))
+            memset(at, 0, (size_t)p->size);
+    }
+}
+
+/* Makes a row that does not count add nothing to any gradient, even where its loss or its outputs are infinite: its
+ * gradient is zero, and what that will be multiplied with is finite, as zero times infinity is no zero. */
+static void discount(const nn_plan *p, const nn_workspace *w, int64_t r) {
+    const int last = p->n_layers - 1;
+    for (int l = 0; l <= last; l++) {
+        for (int64_t panel = 0; panel < p->layers[l].panels; panel++) {
+            const int64_t at = (panel * w->rows + r) * p->panel * p->size;
+            if (l == last) {
+                memset(w->delta[l + 1] + at, 0, (size_t)(p->panel * p->size));
+                continue; /* its outputs are only read */
+            }
+            clear_not_finite(p, p->panel, w->act[l + 1] + at);
+            if (w->slope[l + 1]) clear_not_finite(p, p->panel, w->slope[l + 1] + at);
+        }
+        if (w->row_stats[l]) clear_not_finite(p, 2, w->row_stats[l] + 2 * r * p->size);
+    }
+}
+
+/* Times the weights; not inline, so that steps without any have nothing of it. */
+static __attribute__((noinline)) void weigh(const run *c, const nn_workspace *w, const batch *b, int64_t first,
+                                            int64_t r0, int64_t r1) {
     for (int64_t r = r0; r < r1; r++) {
-        const double weight = job->weights[b->order ? (int64_t)b->order[first + r] : first + r];
-        row_loss[r] = weight > 0 ? weight * row_loss[r] : 0;
+        const double weight = weight_of(c->job, b, first, r);
+        w->row_loss[r] = weight > 0 ? weight * w->row_loss[r] : 0;
+        if (!(weight > 0)) discount(c->p, w, r);
     }
 }
 
@@ -120,10 +156,10 @@ static void loss_of_rows(const run *c, nn_workspace *w, const batch *b, int64_t 
                                job->smoothing,
                                w->slope[last + 1]};
     k->loss(&loss, r0, r1);
+    if (job->weights) weigh(c, w, b, first, r0, r1);
     if (!isfinite(nn_sum(w->row_loss + r0, r1 - r0)))
         for (int64_t r = r0; r < r1 && f->status == NN_OK; r++)
             if (!isfinite(w->row_loss[r])) *f = (failure){NN_DIVERGED, offset + r, first_bad_layer(p, w, r)};
-    if (job->weights && !job->given) weigh(job, b, first, r0, r1, w->row_loss);
     if (job->predictions) {
         const nn_scatter s = {w->act[last + 1],
                               w->rows,
@@ -195,7 +231,7 @@ static void ask_for_loss(const run *c, const batch *b, int n_threads, failure *m
     if (status == NN_OK) return;
     *mine = (failure){status, 0, -1};
     for (int64_t r = 0; r < b->rows && mine->layer < 0; r++)
-        *mine = (failure){status, r, first_bad_layer(p, &p->training[0], r)};
+        if (weight_of(c->job, b, b->first, r) > 0) *mine = (failure){status, r, first_bad_layer(p, &p->training[0], r)};
 }
 
 static int given_loss(const run *c, const batch *b, nn_team *team, int thread, int n_threads, failure *mine) {

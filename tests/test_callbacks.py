@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import copy
 import csv
 import signal
 
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, DivergenceError, callbacks
+from nncore import MLP, SGD, Adam, DivergenceError, callbacks, streams
 from nncore.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 
 
@@ -114,6 +115,33 @@ def test_the_losses_of_steps_are_those_of_train_step(backend, blobs):
     optimizer = SGD(0.1)
     expected = [twin.train_step(X[at : at + 50], y[at : at + 50], optimizer) for at in (0, 50, 100)]
     np.testing.assert_allclose(seen, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_the_loss_of_a_step_is_its_weighted_mean(backend, blobs, shuffle, own):
+    X, y = blobs
+    y = y.astype(float)
+    weights = np.where(np.arange(120) % 3 == 0, 0.0, 700.0 + np.arange(120))
+    weights[40:80] = 0
+    seen = []
+
+    class Steps(Callback):
+        def on_batch_end(self, step, logs):
+            seen.append(logs["loss"])
+
+    def squared(pred, target):
+        return ((pred - target) ** 2).mean(axis=1), 2 * (pred - target) / pred.size
+
+    net = MLP([5, 4, 1], dtype="float64", backend=backend)
+    loss = squared if own else "mse"
+    net.fit(X, y, loss, SGD(0.0), epochs=2, batch_size=20, shuffle=shuffle, sample_weight=weights, callbacks=[Steps()])
+    losses = (net.predict(X)[:, 0] - y) ** 2
+    orders = [streams.permutation(0, streams.SHUFFLE, e, 120) if shuffle else np.arange(120) for e in (0, 1)]
+    parts = [order[at : at + 20] for order in orders for at in range(0, 120, 20)]
+    expected = [np.average(losses[p], weights=weights[p]) if weights[p].any() else 0.0 for p in parts]
+    np.testing.assert_allclose(seen, expected, rtol=1e-12)
+    assert expected.count(0.0) == (0 if shuffle else 4)
 
 
 @pytest.mark.parametrize("within", [False, True])
@@ -359,3 +387,61 @@ def test_the_csv_has_what_the_history_has(backend, blobs, tmp_path):
     assert [[float(value) for value in row] for row in rows] == [
         [epoch, *(values[epoch] for values in history.history.values())] for epoch in range(3)
     ]
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end"])
+@pytest.mark.parametrize("method", ["fit", "train_step"])
+def test_a_callback_must_not_train_the_network(backend, blobs, hook, method):
+    """It would overwrite what the epoch under way goes back to."""
+    X, y = blobs
+    net, twin, other = classifier(backend), classifier(backend), classifier(backend)
+
+    def train(network):
+        network.fit(X, y, epochs=1) if method == "fit" else network.train_step(X, y, "sgd")
+
+    net.fit(X, y, epochs=1)
+    twin.fit(X, y, epochs=1)
+    nested = type("Nested", (Callback,), {hook: lambda self, *args: train(self.network)})
+    with pytest.raises(RuntimeError, match=f"{method} is called while this network is being trained"):
+        net.fit(X, y, epochs=1, callbacks=nested())
+    if hook in ("on_epoch_end", "on_train_end"):  # after the epoch, which counts
+        twin.fit(X, y, epochs=1)
+    assert_same(net.get_weights(), twin.get_weights())
+    assert net.epochs_trained == twin.epochs_trained
+    harmless = type(
+        "Other", (Callback,), {hook: lambda self, *args: (train(other), train(copy.deepcopy(self.network)))}
+    )
+    net.fit(X, y, epochs=1, callbacks=harmless())
+    twin.fit(X, y, epochs=1)
+    assert_same(net.get_weights(), twin.get_weights())
+
+
+@pytest.mark.parametrize("where", ["metric", "loss", "chunks", "rate"])
+def test_nothing_that_fit_calls_may_train_the_network(backend, blobs, where):
+    X, y = blobs
+    net = MLP([5, 3], backend=backend)
+    y = np.eye(3)[y]
+
+    def train(*args):
+        net.train_step(X, y, "sgd")
+        return 0.0
+
+    def loss(pred, target):
+        train()
+        return 0.0, np.zeros_like(pred)
+
+    def chunks():
+        yield X, y
+        train()
+
+    call = {
+        "metric": lambda: net.fit(X, y, epochs=1, metrics=train),
+        "loss": lambda: net.train_step(X, y, "sgd", loss),
+        "chunks": lambda: net.fit(chunks, epochs=1),
+        "rate": lambda: net.fit(X, y, epochs=1, optimizer=SGD(train)),
+    }[where]
+    before = net.get_weights()
+    with pytest.raises(RuntimeError, match="train_step is called while this network is being trained"):
+        call()
+    assert_same(net.get_weights(), before)
+    assert net.fit(X, y, epochs=1).epochs == 1

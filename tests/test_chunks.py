@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam
+from nncore import MLP, SGD, Adam, Dense, Dropout, Sequential
 from nncore.callbacks import Callback, Checkpoint
 
 
@@ -211,3 +211,31 @@ def test_a_mapped_file_is_not_copied(backend, tmp_path, blobs):
     twin.fit(X, y, epochs=2)
     assert np.shares_memory(taken[0], mapped)
     assert_same_weights(net, twin)
+
+
+@pytest.mark.parametrize("sizes", [[120], [60, 60], [7, 33, 1, 1, 78], [16] * 7 + [8]])
+def test_dropout_drops_in_chunks_what_it_drops_in_arrays(backend, blobs, sizes):
+    """The masks of each chunk and epoch are its own: by the row's place in the epoch."""
+    X, y = blobs
+    layers = [Dropout(0.2), Dense(5, 17, "tanh"), Dropout(0.5), Dense(17, 3, "softmax")]
+    whole, parts = (Sequential(layers, seed=5, backend=backend) for _ in range(2))
+    for net in (whole, parts):
+        net.fit(X[:40], y[:40], epochs=1)  # so that the first epoch below has not the number 0
+    whole.fit(X, y, epochs=3, batch_size=16, shuffle=False, seed=8)
+    parts.fit(cut(X, y, sizes), epochs=3, batch_size=16, shuffle=False, seed=8)
+    assert_same_weights(whole, parts)
+
+
+def test_no_two_chunks_drop_alike(backend):
+    """With chunks as batches too, where the arrays have no like: the masks by the loss, as a number in binary."""
+    net = Sequential([Dropout(0.5), Dense(24, 1)], dtype="float64", backend=backend)
+    net.set_weights([2.0 ** np.arange(24).reshape(24, 1), [0.0]])
+    seen = []
+
+    class Losses(Callback):
+        def on_batch_end(self, batch, logs):
+            seen.append(logs["loss"])
+
+    chunk = np.ones((1, 24)), np.zeros(1)
+    net.fit([chunk] * 5, epochs=4, batch_size=None, optimizer=SGD(0.0), callbacks=Losses())
+    assert len(seen) == 20 == len(set(seen))

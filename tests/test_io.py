@@ -216,3 +216,26 @@ def test_weights_that_are_not_finite_are_damage(net, tmp_path):
     with_header(path, lambda h: {**h, "crc32": _checksum(h, weights)})
     with pytest.raises(ValueError, match="not finite"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: {**h, "author": "x"}, "the header has the entry 'author', which format 1 does not have"),
+        (lambda h: {k: v for k, v in h.items() if k != "seed"}, "the header has no entry 'seed', which format 1 has"),
+        (lambda h: {**h, "layers": [{**h["layers"][0], "activation": "relu", "alpha": 7.0}, h["layers"][1]]},
+         "a layer has the activation 'relu' and alpha 7.0, which that does not have"),
+        (lambda h: {**h, "layers": [{**h["layers"][0], "activation": "relu", "alpha": None}, h["layers"][1]]},
+         "alpha None"),
+        (lambda h: {**h, "layers": [{**h["layers"][0], "depth": 2}, h["layers"][1]]}, "depth"),
+    ],
+)  # fmt: skip
+def test_what_a_header_says_beyond_its_format_is_refused_and_not_passed_over(net, tmp_path, change, message):
+    """With the right checksum: the file is not damaged, it says what this version cannot do."""
+    from nncore.io import _checksum
+
+    path = tmp_path / "net.npz"
+    net.save(path)
+    with_header(path, lambda h: (new := change(h)) | {"crc32": _checksum(new, net.get_weights())})
+    with pytest.raises(ValueError, match=message):
+        load(path)

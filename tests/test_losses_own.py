@@ -232,8 +232,22 @@ def test_data_that_are_not_finite_are_found(backend):
 
 @pytest.mark.skipif(not HAS_CORE, reason="needs the core")
 def test_the_core_refuses_to_be_used_from_within():
-    net = network("native")
-    for use in (lambda: net.predict(X), net.get_weights, lambda: net.fit(X, NUMBERS), lambda: net.evaluate(X, NUMBERS)):
+    net = nn.Sequential([nn.Dense(4, 7, "tanh"), nn.BatchNorm(), nn.Dense(7, 3)], dtype="float64", backend="native")
+    engine, state = net._engine, [np.full(7, 0.5), np.full(7, 2.0)]
+    for use in (
+        lambda: net.predict(X),
+        lambda: net.forward(X, layers=True),
+        lambda: net.evaluate(X, NUMBERS),
+        lambda: net.loss_and_gradients(X, NUMBERS),
+        net.get_weights,
+        lambda: net.set_weights(net.get_weights()),
+        net.get_state,
+        lambda: net.set_state(state),
+        lambda: engine.set_state(state),
+        lambda: engine.first_choice(32, nn.SGD(), 2),
+        lambda: engine.measured_ns(32, nn.SGD()),
+        lambda: engine.restore(engine.snapshot(None), None),
+    ):
 
         def own(pred, target, use=use):
             use()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nncore as nn
 from nncore import metrics
 
 SCORES = np.array([[0.1, 0.7, 0.2], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6], [0.3, 0.4, 0.3]])
@@ -159,3 +160,32 @@ def test_average_is_checked():
         metrics.f1([0.2, 0.8], [0, 1], average="micro")
     with pytest.raises(ValueError, match="average is 'binary' and pred has 3 classes"):
         metrics.f1(SCORES, [0, 1, 2, 0], average="binary")
+
+
+def test_a_callable_without_a_hash_is_a_metric_with_weights_too(backend, blobs):
+    class Largest:
+        __hash__ = None
+
+        def __call__(self, pred, target):
+            return float(pred.max())
+
+        def __eq__(self, other):
+            raise AssertionError("metrics are not compared")
+
+    X, y = blobs
+    net = nn.MLP([5, 3], output="softmax", backend=backend)
+    weights = np.arange(1.0, 121.0)
+    values = net.evaluate(X, y, metrics=[Largest(), "accuracy"], sample_weight=weights)
+    assert values["Largest"] == net.predict(X).max()
+    assert values["accuracy"] == metrics.accuracy(net.predict(X), y, weights)
+    history = net.fit(X, y, epochs=1, metrics=[Largest()], sample_weight=weights, validation_split=0.2)
+    assert 0 < history.history["Largest"][0] <= 1 and 0 < history.history["val_Largest"][0] <= 1
+
+
+@pytest.mark.parametrize("name", sorted(metrics.ALIASES))
+def test_a_row_of_weight_0_adds_nothing_even_if_it_is_infinite(name):
+    pred, target = np.array([[0.5], [np.inf], [0.2], [0.9]]), np.array([[0.0], [1.0], [1.0], [1.0]])
+    kept = [0, 2, 3]
+    value = metrics.get(name)(pred, target, [1.0, 0.0, 1.0, 2.0])
+    assert value == metrics.get(name)(pred[kept], target[kept], [1.0, 1.0, 2.0])
+    assert math.isfinite(value)

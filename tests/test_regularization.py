@@ -267,3 +267,71 @@ def test_the_state_can_be_read_and_set():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("below", "idle"),
+    [
+        (lambda: [D(12, 20)], [0]),
+        (lambda: [D(12, 20), nn.BatchNorm()], [0, 1]),
+        (lambda: [D(12, 20, "relu"), nn.LayerNorm()], [1]),
+        (lambda: [D(12, 20, "relu"), nn.BatchNorm(), D(20, 20)], [1, 2]),
+        (lambda: [D(12, 9), D(9, 20)], [0, 1]),
+        (lambda: [D(12, 20), nn.BatchNorm(activation="tanh")], [0]),
+        (lambda: [D(12, 9), nn.LayerNorm(), D(9, 20)], [1, 2]),
+        (lambda: [D(12, 20), nn.Dropout(0.5)], []),
+        (lambda: [D(12, 20, "tanh")], []),
+    ],
+)
+def test_what_a_batch_normalisation_takes_away_has_no_gradient(backend, dtype, below, idle, rng):
+    """A bias, or beta, that only shifts the columns of its input: a rounding error would be a whole step of Adam."""
+    layers = [*below(), nn.BatchNorm(activation="relu"), D(20, 3)]
+    net = nn.Sequential(layers, dtype=dtype, seed=1, backend=backend)
+    with_parameters = [index for index, layer in enumerate(net.layers) if layer.n_parameters]
+    X, y = rng.standard_normal((33, 12)), rng.standard_normal((33, 3))
+    _, gradients = net.loss_and_gradients(X, y)
+    zero = [layer for layer, shift in zip(with_parameters, gradients[1::2], strict=True) if not shift.any()]
+    assert zero == idle
+    before = net.get_weights()
+    net.train_step(X, y, "adam")
+    for layer, old, new in zip(with_parameters, before[1::2], net.get_weights()[1::2], strict=True):
+        assert np.array_equal(old, new) == (layer in idle)
+    assert nn.testing.gradient_check(nn.Sequential(layers, dtype="float64", backend=backend), X, y) < 1e-6
+    _, gradients = net.loss_and_gradients(X[:1], y[:1])  # by the running statistics, which take nothing away
+    assert all(shift.any() for shift in gradients[1::2])
+
+
+def dropped(loss):
+    """Return the mask as an integer: the loss is the square of twice the sum of 2**i over the columns left."""
+    return round(loss**0.5) // 2
+
+
+@each_backend
+def test_each_step_drops_others(backend):
+    """train_step: by the optimizer's count, or the network's where the optimizer is forgotten after each call."""
+    n = 24
+    x, y = np.ones((1, n)), np.zeros(1)
+
+    def network():
+        net = nn.Sequential([nn.Dropout(0.5), D(n, 1)], dtype="float64", seed=7, backend=backend)
+        net.set_weights([2.0 ** np.arange(n).reshape(n, 1), [0.0]])
+        return net
+
+    net, optimizer = network(), nn.SGD(0.0)
+    masks = [dropped(net.train_step(x, y, optimizer)) for _ in range(6)]
+    for step, mask in enumerate(masks):
+        words = nn.streams.words(7, nn.streams.DROPOUT, 1 << 39 | step, 0, n)
+        assert mask == sum(1 << i for i in range(n) if words[i] >= 2**31)
+    net.fit(x, y, epochs=6, optimizer=nn.SGD(0.0))
+    masks += [dropped(loss) for loss in net.history.history["loss"]]
+    assert len(set(masks)) == 12
+    assert dropped(network().train_step(x, y, nn.SGD(0.0))) == masks[0]  # and the same again from the same start
+    forgetting = network()
+    named = []
+    for _ in range(4):
+        before = forgetting.get_weights()
+        named.append(dropped(forgetting.train_step(x, y, "sgd")))
+        forgetting.set_weights(before)
+    assert named == masks[:4]

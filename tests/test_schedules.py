@@ -242,3 +242,20 @@ def test_a_monitor_that_is_not_recorded_is_refused_before_training(backend, data
 def test_a_schedule_in_the_plan(backend):
     plan = network(backend).plan(4, nn.Adam(schedules.Cosine(0.1)))
     assert plan.threads in plan.measured
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_reduce_on_plateau_takes_no_value_that_is_not_finite_as_the_best(mode, bad):
+    """Such an epoch is one without improvement, the first among them, and the next one counts as any other."""
+    schedule = schedules.ReduceOnPlateau(1.0, factor=0.5, patience=1, mode=mode)
+    better = -1.0 if mode == "min" else 1.0
+    rates = []
+    for value in (bad, 5 * better, bad, 6 * better, 7 * better, bad, bad):
+        schedule.on_epoch_end({"loss": value})
+        rates.append(schedule(0))
+        copy = schedules.ReduceOnPlateau(1.0, factor=0.5, patience=1, mode=mode)
+        copy.load_state(schedule.state())
+        assert copy.state() == schedule.state()
+    assert rates == [1.0] * 6 + [0.5]
+    assert schedule.state()["best"] == 7 * better

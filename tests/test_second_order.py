@@ -447,3 +447,36 @@ def test_lbfgs_gives_the_same_bits_for_any_number_of_threads(rng):
             net.fit(X, y, optimizer="lbfgs", epochs=8, batch_size=None)
         found.append([w.tobytes() for w in net.get_weights()])
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("optimizer", BOTH)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_callbacks_see_each_iteration(backend, optimizer, weighted, tmp_path):
+    """The loss of a batch, which is all rows, is that of the epoch; and a run goes on to the same bits."""
+    if weighted and optimizer is nn.LevenbergMarquardt:
+        pytest.skip("it counts all rows alike")
+    X, y = sine()
+    weights = {"sample_weight": np.linspace(0, 3, 60)} if weighted else {}
+    seen, path = [], tmp_path / "run.npz"
+
+    class Batches(nn.callbacks.Callback):
+        def on_batch_end(self, batch, logs):
+            seen.append((batch, logs["loss"]))
+
+    class Killed(nn.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 2:
+                raise SystemExit
+
+    call = {"batch_size": None, "epochs": 5, "metrics": ["mae"], **weights}
+    whole, cut, resumed = (network(backend, layers=(1, 5, 1)) for _ in range(3))
+    expected = whole.fit(X, y, optimizer=optimizer(), callbacks=[Batches()], **call)
+    assert [batch for batch, _ in seen] == [0] * 5
+    np.testing.assert_allclose([loss for _, loss in seen], expected.history["loss"], rtol=1e-13)
+    with pytest.raises(SystemExit):
+        cut.fit(X, y, optimizer=optimizer(), callbacks=[Killed(), nn.callbacks.Checkpoint(path, steps=1)], **call)
+    history = resumed.fit(X, y, optimizer=optimizer(), resume=path, callbacks=[Batches()], **call)
+    assert len(seen) == 5 + 3  # the third epoch had no checkpoint yet
+    assert history.history == expected.history
+    for a, b in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -49,6 +49,9 @@ def test_without_classes_the_rows_are_the_first_of_the_seeds_order():
     np.testing.assert_array_equal(held, np.sort(streams.permutation(5, streams.SPLIT, 0, 50)[:15]))
 
 
+OWN = losses.OwnLoss(lambda pred, target: (np.zeros(len(pred)), np.zeros_like(pred)))
+
+
 @pytest.mark.parametrize(
     ("y", "loss", "activation", "expected"),
     [
@@ -59,6 +62,20 @@ def test_without_classes_the_rows_are_the_first_of_the_seeds_order():
         (np.array([[0.0], [0.5], [1.0]]), losses.BinaryCrossEntropy(), "sigmoid", None),
         (np.array([[0.0, 1.0], [1.0, 1.0]]), losses.BinaryCrossEntropy(), "sigmoid", None),
         (np.array([[0.0], [1.0], [0.0]]), losses.MeanSquaredError(), "identity", None),
+        (np.array([[0.2, 0.8], [0.9, 0.1]]), losses.MeanSquaredError(), "softmax", [1, 0]),
+        (np.array([[-1.0, 1.0], [1.0, -1.0]]), losses.Hinge(), "softmax", [1, 0]),
+        (np.array([[-1.0, 1.0], [1.0, 1.0]]), losses.Hinge(), "softmax", None),
+        (np.array([[0.5, 1.5], [-0.5, 1.5]]), losses.MeanSquaredError(), "softmax", None),
+        (np.array([[2.0, 3.0], [1.0, 0.0]]), losses.MeanSquaredError(), "softmax", None),
+        (np.array([3, 1, 3]), OWN, "softmax", [3, 1, 3]),
+        (np.array([3, 1, 3]), OWN, "identity", [3, 1, 3]),
+        (np.array([3.0, 1.0, 3.0]), OWN, "softmax", None),
+        (np.eye(3)[[0, 2, 1]], OWN, "softmax", [0, 2, 1]),
+        (np.eye(3)[[0, 2, 1]], OWN, "identity", None),
+        (np.array([[0.5, 1.5], [-0.5, 1.5]]), OWN, "softmax", None),
+        (np.array([[1], [2]]), OWN, "softmax", None),
+        (np.zeros((4, 2, 3)), OWN, "softmax", None),
+        (np.zeros((4, 1, 1)), OWN, "identity", None),
     ],
 )
 def test_what_the_classes_are(y, loss, activation, expected):
@@ -105,3 +122,21 @@ def test_one_row_is_too_few_for_early_stopping_of_a_regression(backend):
     net = MLP([2, 1], backend=backend)
     with pytest.raises(ValueError, match="leaves 9 to train on and 1 to validate; early_stopping takes at least 2"):
         net.fit(np.ones((10, 2)), np.arange(10), validation_split=0.1, early_stopping=5)
+
+
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_targets_of_any_shape_are_split_for_a_loss_of_the_users(backend, rng, output):
+    """Those that are no classes: all rows alike, by the order of the seed."""
+    shapes = []
+
+    def own(pred, target):
+        shapes.append(target.shape)
+        return np.zeros(len(pred)), np.zeros_like(pred)
+
+    X = rng.standard_normal((20, 4))
+    for y in (rng.standard_normal((20, 2, 3)), rng.standard_normal((20, 3)), rng.standard_normal((20, 5))):
+        shapes.clear()
+        net = MLP([4, 3], output=output, backend=backend)
+        history = net.fit(X, y, own, epochs=1, validation_split=0.25, batch_size=None)
+        assert history.history["val_loss"] == [0.0]
+        assert shapes == [(15, *y.shape[1:]), (5, *y.shape[1:])]

@@ -47,6 +47,7 @@ class NativeJob:
         threads: int | None,
         exact: bool = False,
         weights: Array | None = None,
+        first_row: int = 0,
     ) -> None: ...
 
 @final

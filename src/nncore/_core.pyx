@@ -82,6 +82,7 @@ cdef extern from "nncore.h" nogil:
         int shuffle
         uint64_t seed
         uint64_t first_epoch
+        int64_t first_row
         int optimizer
         int nesterov
         double momentum

@@ -5,8 +5,8 @@ cdef class NativeEngine:
 
     Parameters
     ----------
-    layers : list of (n_in, n_out, activation, alpha)
-        One tuple for each layer; `activation` is a name and `alpha` the number of leaky_relu and elu (0.0 elsewhere).
+    layers : list of LayerSpec
+        Or of tuples of their fields, of which the first four may stand alone.
     dtype : {"float32", "float64"}
         Type of the weights and of all arithmetic.
     """
@@ -90,6 +90,7 @@ cdef class NativeEngine:
             raise RuntimeError("the network is in the middle of a training step, whose loss must not use it")
         return 0
 
+    # Where the caller's own thread may be in such a step `check_free` comes first: it would wait for itself.
     cdef void enter(self) noexcept:
         if not nn_gate_try(&self.gate):
             with nogil:
@@ -210,7 +211,7 @@ cdef class NativeEngine:
         return <size_t>nn_plan_n_state(self.plan) * <size_t>nn_plan_element_size(self.plan)
 
     cdef list state_parts(self):
-        """(offset, length, stride) in bytes of each running mean and variance; the stride leads from mean to variance."""
+        """(offset, length) in bytes of each running mean and variance, in the order of `get_state`."""
         size = nn_plan_element_size(self.plan)
         parts = []
         for layer, spec in enumerate(self.specs):
@@ -224,25 +225,33 @@ cdef class NativeEngine:
 
     def get_state(self):
         """Return copies of the running means and variances, ``[mean, variance, ...]``."""
-        cdef char *state = <char *>nn_plan_state(self.plan)
+        cdef _Buffer taken = _Buffer(self.state_bytes())
+        cdef char *state = <char *>taken.data
         cdef Py_ssize_t offset, length
-        arrays = []
-        for offset, length in self.state_parts():
-            arrays.append(np.frombuffer(bytearray(<bytes>state[offset : offset + length]), self.dtype))
-        return arrays
+        self.check_free()
+        self.enter()
+        memcpy(taken.data, nn_plan_state(self.plan), taken.bytes)
+        self.leave()
+        return [
+            np.frombuffer(bytearray(<bytes>state[offset : offset + length]), self.dtype)
+            for offset, length in self.state_parts()
+        ]
 
     def set_state(self, arrays):
         """Copy in what `get_state` gives."""
-        cdef char *state = <char *>nn_plan_state(self.plan)
+        cdef _Buffer taken = _Buffer(self.state_bytes())  # as in `set_weights`
+        cdef char *state = <char *>taken.data
         cdef Py_ssize_t offset, length
         cdef bytes content
+        self.check_free()
         for (offset, length), array in zip(self.state_parts(), arrays, strict=True):
             content = np.ascontiguousarray(array, self.dtype).tobytes()
             if len(content) != length:
                 raise ValueError(f"a running statistic has {len(content)} bytes; expected {length}")
-            self.enter()
             memcpy(state + offset, <const char *>content, length)
-            self.leave()
+        self.enter()
+        memcpy(nn_plan_state(self.plan), taken.data, taken.bytes)
+        self.leave()
 
     # ------------------------------------------------------------------------------------------------- weights
 
@@ -297,6 +306,7 @@ cdef class NativeEngine:
         buffers = [] if slots is None else slots.buffers
         if len(saved) <= len(buffers) + 1:
             raise ValueError(f"the snapshot holds {len(saved)} buffers; expected {len(buffers) + 2}")
+        self.check_free()
         self.enter()
         memcpy(nn_plan_state(self.plan), (<_Buffer>saved[0]).data, self.state_bytes())
         memcpy(nn_plan_parameters(self.plan), (<_Buffer>saved[1]).data, self.buffer_bytes())
@@ -401,6 +411,7 @@ cdef class NativeEngine:
     def first_choice(self, int64_t rows, optimizer, int most):
         """Return the number of threads, `most` at most, that training begins with."""
         cdef int code = _optimizer_code(optimizer), threads
+        self.check_free()
         self.enter()
         with nogil:
             threads = nn_first_choice(self.plan, rows, code, most)
@@ -414,6 +425,7 @@ cdef class NativeEngine:
         cdef nn_status status = NN_OK
         cdef int layer, code = _optimizer_code(optimizer)
         layers = []
+        self.check_free()
         for layer in range(self.n_layers):
             self.enter()
             with nogil:
@@ -436,6 +448,7 @@ cdef class NativeEngine:
             raise ValueError("job is another engine's")
         if first_step < 0 or n_steps < 0:
             raise ValueError(f"first_step is {first_step} and n_steps {n_steps}; expected none below 0")
+        self.check_free()
         rates = job.optimizer._learning_rate
         if type(rates) is float:
             job.rate = rates

@@ -53,7 +53,8 @@ cdef class NativeJob:
     cdef readonly int64_t steps_per_epoch
 
     def __cinit__(self, NativeEngine engine not None, X, y, *, loss, int64_t batch_size, bint shuffle, seed, first_epoch,
-                 optimizer, NativeSlots slots, bint record, threads, bint exact=False, weights=None):
+                 optimizer, NativeSlots slots, bint record, threads, bint exact=False, weights=None,
+                 int64_t first_row=0):
         cdef double bytes_needed = 0
         cdef nn_status status
         self.engine = engine
@@ -86,6 +87,7 @@ cdef class NativeJob:
         self.c.shuffle = shuffle
         self.c.seed = seed
         self.c.first_epoch = first_epoch
+        self.c.first_row = first_row
         if exact:
             self.c.exact_threads = threads
         else:

@@ -218,7 +218,9 @@ class NetworkBase:
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies are made of; the engine's weights in place of the engine."""
         with self._lock:
-            state = {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_lock")}
+            state = {
+                name: value for name, value in self.__dict__.items() if name not in ("_engine", "_lock", "_trains")
+            }
             return {**state, "weights": self._engine.get_weights(), "state": self._engine.get_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

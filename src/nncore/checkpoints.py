@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _HEADER = "checkpoint.json"
+_ENTRIES = frozenset(("format", "state", "arrays", "crc32"))
 _MAX_HEADER_BYTES = 1 << 24
 _DTYPES = frozenset(("float32", "float64", "int32", "int64", "uint8", "bool"))
 
@@ -202,9 +203,12 @@ class Checkpoint:
 
 
 def _described(layers: Any, dtype: Any) -> str:
+    """Return all that makes a network compute and train as it does, but for its weights."""
     # What an initializer drew is in the weights, and a function that did has no name in the file.
-    shapes = ", ".join(f"{layer!r}".partition(", initializer=")[0].rstrip(")") + ")" for layer in layers)
-    return f"[{shapes}] of {dtype.name}"
+    kept = ({name: value for name, value in layer.settings().items() if name != "initializer"} for layer in layers)
+    text = (", ".join(f"{name}={value}" for name, value in settings.items()) for settings in kept)
+    described = (f"{type(layer).__name__}({settings})" for layer, settings in zip(layers, text, strict=True))
+    return f"[{', '.join(described)}] of {dtype.name}"
 
 
 # --------------------------------------------------------------------------------------------------------- optimizers
@@ -286,6 +290,7 @@ def _read_state(archive: zipfile.ZipFile, size: int) -> dict[str, Any]:
     header = json.loads(io._read_array(archive, _HEADER, None, np.dtype(np.uint8)).tobytes())
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise ValueError(f"expected a header of format {_FORMAT}")
+    io.require_entries(header, _ENTRIES)
     arrays, flat = [], []
     for index, (shape, name) in enumerate(header["arrays"]):
         if name not in _DTYPES:

@@ -3,9 +3,9 @@
 ``fit`` takes as X, without y, an iterable of pairs (X, y), which is gone through once for each epoch, or a function
 that returns an iterator of them for each epoch. Batches are cut from the rows as they come: what is left of a chunk
 begins the first batch of the next, so that all batches but an epoch's last are full, and without shuffling the size of
-the chunks changes nothing. ``shuffle`` acts within each chunk, ``batch_size=None`` makes each a batch. The loss of an
-epoch is the mean over all its rows; metrics keep its predictions and targets in memory. Errors leave the network as it
-was at the start of the epoch.
+the chunks changes nothing; what dropout drops goes by a row's place in the epoch. ``shuffle`` acts within each chunk,
+``batch_size=None`` makes each a batch. The loss of an epoch is the mean over all its rows; metrics keep its predictions
+and targets in memory. Errors leave the network as it was at the start of the epoch.
 
 The other way is a `numpy.memmap` as X, of the network's dtype, which is not copied (but for ``validation_split``, which
 copies all rows). Shuffled rows come from all over the file: where it does not fit in memory each row costs a read of
@@ -108,7 +108,7 @@ class Chunks:
                 order = streams.permutation(self._settings["seed"], streams.SHUFFLE, stream, len(X))
                 X, y, numbers = X[order], y[order], numbers[order]
             if size is None:
-                yield from self._part(X, y, numbers, len(X))
+                yield from self._part(epoch, X, y, numbers, len(X))
                 continue
             if left is not None:
                 missing = size - len(left[0])
@@ -118,14 +118,14 @@ class Chunks:
                 if len(head[0]) < size:
                     left = (head[0], head[1], head[2])
                     continue
-                yield from self._part(head[0], head[1], head[2], size)
+                yield from self._part(epoch, head[0], head[1], head[2], size)
             whole = len(X) - len(X) % size
             if whole:
-                yield from self._part(X[:whole], y[:whole], numbers[:whole], size)
+                yield from self._part(epoch, X[:whole], y[:whole], numbers[:whole], size)
             if whole < len(X):  # copied: the next chunk may come in the same memory
                 left = X[whole:].copy(), y[whole:].copy(), numbers[whole:].copy()
         if left is not None:
-            yield from self._part(*left, len(left[0]))
+            yield from self._part(epoch, *left, len(left[0]))
         if not seen:
             once = "" if epoch == 0 else (
                 "; an iterator can be gone through once, expected a list or a function that returns a new iterator"
@@ -144,9 +144,14 @@ class Chunks:
                 )
             yield self._prepared(pair[0], pair[1], f" of chunk {chunk}")
 
-    def _part(self, X: Array, y: Array, numbers: Array, size: int) -> Iterator[Segment]:
-        settings = {**self._settings, "batch_size": size, "shuffle": False}
-        job = self._engine.job(X, y, **settings)
+    def _part(self, epoch: int, X: Array, y: Array, numbers: Array, size: int) -> Iterator[Segment]:
+        changes = {
+            "batch_size": size,
+            "shuffle": False,
+            "first_epoch": self._settings["first_epoch"] + epoch,
+            "first_row": self._n_rows,
+        }
+        job = self._engine.job(X, y, **{**self._settings, **changes})
         self.X, self.y, self._numbers = X, y, numbers
         yield job, 0, job.steps_per_epoch
         self._loss_sum += job.mean_loss * len(X)
@@ -163,15 +168,15 @@ class Chunks:
         predictions, y = zip(*self._recorded, strict=True)
         return np.concatenate(predictions), np.concatenate(y)
 
-    def rows_of(self, job: Any, step: int) -> int:
-        """Return how many rows a step has."""
-        return -(-len(self.X) // int(job.steps_per_epoch))  # all steps of a part have as many
-
-    def batch(self, job: Any, step: int) -> tuple[Array, Array]:
-        """Return a step's rows."""
-        size = self.rows_of(job, step)
+    def batch(self, job: Any, step: int) -> tuple[Array, Array, None]:
+        """Return a step's rows; they have no weights."""
+        size = self.weight_of(job, step)
         first = max(step, 0) * size
-        return self.X[first : first + size], self.y[first : first + size]
+        return self.X[first : first + size], self.y[first : first + size], None
+
+    def weight_of(self, job: Any, step: int) -> int:
+        """Return how many rows a step has, all of which count alike."""
+        return -(-len(self.X) // int(job.steps_per_epoch))  # all steps of a part have as many
 
     def located(self, error: NonFiniteData) -> NonFiniteData:
         """Return the error with the number of the chunk, and the row's in it."""

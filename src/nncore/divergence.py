@@ -22,6 +22,7 @@ def report(
     error: NonFiniteLoss,
     X: Array,
     y: Array,
+    row_weights: Array | None,
     loss: Loss,
     optimizer: Optimizer,
     epoch: int | None = None,
@@ -37,6 +38,8 @@ def report(
         The engine's error.
     X, y : ndarray
         The rows of the failing step, as the engine takes them.
+    row_weights : ndarray or None
+        Their weights, alike.
     loss, optimizer
         What was lowered, and how.
     epoch, step : int, optional
@@ -51,8 +54,8 @@ def report(
     weights = _by_layer(layers, engine.get_weights())
     try:
         with np.errstate(all="ignore"):
-            gradients = _by_layer(layers, engine.loss_and_gradients(X, y, loss.name)[1])
-    except (ArithmeticError, ValueError, MemoryError):  # then the report is shorter
+            gradients = _by_layer(layers, engine.loss_and_gradients(X, y, loss, row_weights)[1])
+    except Exception:  # NonFiniteLoss, or whatever a loss of the user's raises: then the report is shorter
         gradients = None
     rate = getattr(optimizer, "learning_rate", None)
     return DivergenceError(

@@ -273,8 +273,8 @@ class Run:
     def _diverged(self, error: NonFiniteLoss, job: Any, step: int) -> DivergenceError:
         from nncore.divergence import report
 
-        X, y = self.source.batch(job, error.step)
-        return report(self.network, error, X, y, self.loss, self.optimizer, self.epoch + 1, step + 1)
+        X, y, weights = self.source.batch(job, error.step)
+        return report(self.network, error, X, y, weights, self.loss, self.optimizer, self.epoch + 1, step + 1)
 
     def _logs(self) -> dict[str, float]:
         source = self.source
@@ -302,7 +302,8 @@ class Run:
     def _pause(self, job: Any, step: int, done: int) -> None:
         self.position = done
         if self.batch_callbacks:
-            logs = {"loss": (job.loss_sum - self._seen) / self.source.rows_of(job, step)}
+            weight = self.source.weight_of(job, step)
+            logs = {"loss": (job.loss_sum - self._seen) / weight if weight else 0.0}
             for callback in self.batch_callbacks:
                 callback.on_batch_end(done - 1, logs)
             self._see_stop(self.batch_callbacks)

@@ -54,7 +54,7 @@ def head_for(activation: Activation, loss: str | Loss, weighted: bool = False) -
 
 
 def _own(loss: losses.OwnLoss, weighted: bool) -> Callable[[Array, Array], tuple[Array, Array]]:
-    """Return what computes a loss of the user's; where its gradient is not finite, the rows' losses are NaN."""
+    """Return what computes a loss of the user's; where a row's gradient is not finite, its loss is NaN."""
 
     def value_and_gradient(a: Array, y: Array) -> tuple[Array, Array]:
         with np.errstate(all="warn"):  # as outside the engine
@@ -62,7 +62,7 @@ def _own(loss: losses.OwnLoss, weighted: bool) -> Callable[[Array, Array], tuple
         if weighted:
             loss.require_rows(value)
         delta = np.asarray(gradient, a.dtype)
-        return np.broadcast_to(value if np.isfinite(delta).all() else np.nan, len(a)), delta
+        return np.where(np.isfinite(delta).all(axis=1), value, np.nan), delta
 
     return value_and_gradient
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _HEADER = "nncore.json"
+_ENTRIES = frozenset(("format", "dtype", "layers", "seed", "epochs_trained", "crc32"))  # of the header
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_NPY_HEADER = 500  # NumPy writes 118 bytes; its parser is not safe from deep nesting in long ones
 
@@ -173,7 +174,17 @@ def _read_header(archive: zipfile.ZipFile) -> dict[str, Any]:
     header = json.loads(_read_array(archive, _HEADER, None, np.dtype(np.uint8)).tobytes())
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise ValueError(f"expected a header of format {_FORMAT}")
+    require_entries(header, _ENTRIES)
     return header
+
+
+def require_entries(header: dict[str, Any], known: frozenset[str]) -> None:
+    """Refuse a header with other entries than its format has: what they would mean, nobody could say."""
+    if header.keys() != known:
+        odd, missing = sorted(header.keys() - known), sorted(known - header.keys())
+        if odd:
+            raise ValueError(f"the header has the entry {odd[0]!r}, which format {_FORMAT} does not have")
+        raise ValueError(f"the header has no entry {missing[0]!r}, which format {_FORMAT} has")
 
 
 def _layers(header: dict[str, Any]) -> list[Layer]:
@@ -183,7 +194,10 @@ def _layers(header: dict[str, Any]) -> list[Layer]:
 def _layer(entry: dict[str, Any]) -> Layer:
     kind = entry.pop("kind", "Dense")  # files of the first format have no other
     if "activation" in entry:
-        entry["activation"] = activations.restored(entry["activation"], entry.pop("alpha"))
+        name, alpha = entry["activation"], entry.pop("alpha")
+        entry["activation"] = activations.restored(name, alpha)
+        if entry["activation"].alpha != alpha:
+            raise ValueError(f"a layer has the activation {name!r} and alpha {alpha!r}, which that does not have")
     if kind == "Dense":
         return Dense(**entry)
     size = entry.pop("n_in")

@@ -383,13 +383,16 @@ def _numbers(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
     p, t = checks.pair(pred, target)
     weights = row_weights.samples(sample_weight, len(p))
+    if weights is not None and not weights.all():  # a row that does not count adds nothing, even an infinite number
+        rows = np.flatnonzero(weights)
+        p, t, weights = p[rows], t[rows], weights[rows]
     return p.astype(np.float64, copy=False), t.astype(np.float64, copy=False), weights
 
 
 ALIASES: dict[str, Metric] = {
     f.__name__: f for f in (accuracy, precision, recall, f1, roc_auc, r2, mse, rmse, mae, log_loss)
 }
-_WEIGHTED = frozenset(ALIASES.values())
+_WEIGHTED = tuple(ALIASES.values())
 
 
 def get(metric: str | Metric) -> Metric:
@@ -409,6 +412,6 @@ def get(metric: str | Metric) -> Metric:
 
 def value_of(metric: Metric, pred: Any, target: Any, sample_weight: Any) -> float:
     """Return a metric's value; with the weights, if there are any and it is one of this module's."""
-    if sample_weight is None or metric not in _WEIGHTED:
+    if sample_weight is None or not any(metric is known for known in _WEIGHTED):  # one of the user's may have no hash
         return float(metric(pred, target))
     return float(metric(pred, target, sample_weight))

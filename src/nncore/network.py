@@ -64,6 +64,8 @@ class Sequential(NetworkBase):
     """
 
     stop_training = False  # callbacks set it to end the `fit` that calls them
+    _trains = False  # whether a call of `fit` or `train_step` is under way
+    _steps_forgotten = 0  # calls of `train_step` with an optimizer's name
 
     def __init__(
         self,
@@ -292,6 +294,9 @@ class Sequential(NetworkBase):
             If the loss or the weights overflow: the network is as at the epoch's start, or early stopping's best.
         OSError
             If a file of `resume` or a callback cannot be read or written.
+        RuntimeError
+            If a call of `fit` or `train_step` of this network is under way in the same thread: what that calls
+            (callbacks, metrics, losses, chunks of data) must not train the network. Another thread's call waits.
 
         Warns
         -----
@@ -303,28 +308,34 @@ class Sequential(NetworkBase):
         Ctrl-C raises KeyboardInterrupt between two steps; `history` has the finished epochs.
         """
         with self._lock:
-            return training.fit(
-                self,
-                X,
-                y,
-                loss=loss,
-                optimizer=optimizer,
-                epochs=epochs,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                validation_data=validation_data,
-                validation_split=validation_split,
-                early_stopping=early_stopping,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                metrics=metrics,
-                callbacks=callbacks,
-                verbose=verbose,
-                seed=seed,
-                threads=threads,
-                max_seconds=max_seconds,
-                resume=resume,
-            )
+            if self._trains:
+                raise _nested("fit")
+            try:  # in line: no Ctrl-C can come between
+                self._trains = True
+                return training.fit(
+                    self,
+                    X,
+                    y,
+                    loss=loss,
+                    optimizer=optimizer,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    shuffle=shuffle,
+                    validation_data=validation_data,
+                    validation_split=validation_split,
+                    early_stopping=early_stopping,
+                    sample_weight=sample_weight,
+                    class_weight=class_weight,
+                    metrics=metrics,
+                    callbacks=callbacks,
+                    verbose=verbose,
+                    seed=seed,
+                    threads=threads,
+                    max_seconds=max_seconds,
+                    resume=resume,
+                )
+            finally:
+                self._trains = False
 
     def train_step(
         self,
@@ -354,9 +365,17 @@ class Sequential(NetworkBase):
             If an argument does not fit, or `X` or `y` is not finite.
         DivergenceError
             If the loss or the weights overflow. With all of these the network is as it was.
+        RuntimeError
+            As for `fit`.
         """
         with self._lock:
-            return training.train_step(self, X, y, optimizer, loss, sample_weight, class_weight)
+            if self._trains:
+                raise _nested("train_step")
+            try:
+                self._trains = True
+                return training.train_step(self, X, y, optimizer, loss, sample_weight, class_weight)
+            finally:
+                self._trains = False
 
     def loss_and_gradients(
         self,
@@ -441,3 +460,11 @@ class Sequential(NetworkBase):
         from nncore.io import save  # above this module: it makes networks
 
         save(self, path)
+
+
+def _nested(method: str) -> RuntimeError:
+    """Return the refusal of what a fit of this thread has come to call: it would overwrite what that goes back to."""
+    return RuntimeError(
+        f"{method} is called while this network is being trained; callbacks, metrics, losses and chunks of data must "
+        "not train it"
+    )

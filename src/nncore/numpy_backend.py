@@ -11,7 +11,6 @@ pass through it, a number that is not finite, is reported from here.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from math import isfinite, prod, sqrt
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -63,9 +62,7 @@ class NumpyEngine(NumpyParameters):
         self._gradient = np.zeros_like(self._flat)
         views = zip(specs, self._views(self._flat), self._views(self._gradient), strict=True)
         self._layers = [numpy_layers.make(spec, index, *parts) for index, (spec, *parts) in enumerate(views)]
-        for layer, following in pairwise(self._layers):
-            if isinstance(layer, numpy_layers.NumpyDense) and isinstance(following, numpy_layers.NumpyBatchNorm):
-                layer.idle_bias = layer.activation.name == "identity"
+        numpy_layers.find_idle_biases(self._layers)
         # gradients by the inputs go no further down than the first layer with parameters
         self._first = next(index for index, shapes in enumerate(self._shapes) if shapes)
 
@@ -127,25 +124,30 @@ class NumpyEngine(NumpyParameters):
                 require_finite("y", y)
             head = head_for(self._layers[-1].activation, loss, weights is not None)
             rows = Rows(0, 0, 0, False)  # batch statistics as in training, nothing dropped
-            row_losses, _ = self._backward(X, y, head, rows, weights)
-            if own and not all_finite(row_losses):
-                raise NonFiniteLoss(0, self._first_overflow(X))
+            row_losses, outputs = self._backward(X, y, head, rows, weights)
+            if own and not all_finite(counted(row_losses, weights)):
+                raise NonFiniteLoss(0, _first_overflow(outputs, row_losses, weights, own))
             return _mean(row_losses, weights), self._arrays(self._gradient)
 
     def _backward(
         self, x: Array, y: Array, head: Head, rows: Rows, weights: Array | None = None
-    ) -> tuple[Array, Array]:
-        """Set the gradient to that of the batch's mean loss; return the rows' losses and the predictions."""
+    ) -> tuple[Array, list[Array]]:
+        """Set the gradient to that of the batch's mean loss; return the rows' losses and each layer's outputs."""
         *inputs, z = self._forward_to_logits(x, rows)
         row_losses, predictions, delta = head(z, y)
         if weights is not None:
             delta *= row_factors(weights)[:, None].astype(self.dtype)
+            idle = np.flatnonzero(weights == 0)
+            if len(idle):  # they add nothing, also where something is infinite: 0 times inf is no 0
+                delta[idle] = 0
+                for layer, output in zip(self._layers, [*inputs[1:], None], strict=True):
+                    layer.discount(idle, output)
         for index in range(len(inputs) - 1, self._first - 1, -1):  # delta is the gradient by the layer's z
             needed = index > self._first
             below = self._layers[index].backward(delta, needed)
             if below is not None and needed:
                 delta = below * self._layers[index - 1].slope(inputs[index])
-        return row_losses, predictions
+        return row_losses, [*inputs[1:], predictions]
 
     # ----------------------------------------------------------------------------------------------- training
 
@@ -174,14 +176,16 @@ class NumpyEngine(NumpyParameters):
                     rows, x, y = job.batch(step)
                     require_finite("X", x, rows)
                     weights = None if job.weights is None else job.weights[rows]
-                    row_losses, predictions = self._backward(x, y, job.head, job.rows(step), weights)
+                    row_losses, outputs = self._backward(x, y, job.head, job.rows(step), weights)
+                    weighted = counted(row_losses, weights)
                     if not isfinite(np.add.reduce(row_losses)) and not all_finite(row_losses):
                         if not job.own:
                             require_finite("y", y, rows)  # no bad target can hide: it would be in the loss
-                        raise NonFiniteLoss(step, self._first_overflow(x))
-                    job.add_losses(step, row_losses if weights is None else weights * row_losses)
+                        if not all_finite(weighted):
+                            raise NonFiniteLoss(step, _first_overflow(outputs, row_losses, weights, job.own))
+                    job.add_losses(step, weighted)
                     if job.predictions is not None:
-                        job.predictions[rows] = predictions
+                        job.predictions[rows] = outputs[-1]
                     whole = False
                     optimizer.steps += 1
                     with self._lock:
@@ -226,13 +230,6 @@ class NumpyEngine(NumpyParameters):
                 limit = layer.weight.dtype.type(layer.spec.max_norm)
                 layer.weight *= np.where(length > limit, limit / np.maximum(length, limit), 1)
 
-    def _first_overflow(self, x: Array) -> int | None:
-        """Return the index of the first layer whose output is not finite."""
-        for layer, output in enumerate(self._forward(x)[1:]):
-            if not all_finite(output):
-                return layer
-        return None
-
     def _updates(self, slots: NumpySlots, decay: float) -> list[tuple[Array, Array, list[Array], float]]:
         """Return the parts of the buffers that an optimizer is to update: weight decay spares the biases."""
         n = self._n_weights
@@ -275,6 +272,8 @@ class NumpyJob:
     weights : ndarray of shape (n,), optional
         Of the rows: float64, at least 0, at most 1, not all 0. A batch's loss is sum(w loss) / sum(w), and 0 where no
         row of it counts.
+    first_row : int
+        How many rows of the epoch other jobs took before. Only the masks of dropout go by it.
 
     Attributes
     ----------
@@ -290,6 +289,7 @@ class NumpyJob:
         "_batch_size",
         "_epoch",
         "_first_epoch",
+        "_first_row",
         "_order",
         "_seed",
         "_shuffle",
@@ -323,6 +323,7 @@ class NumpyJob:
         record: bool,
         threads: int | None,
         weights: Array | None = None,
+        first_row: int = 0,
     ) -> None:
         n = len(X)
         self.X = X
@@ -342,6 +343,7 @@ class NumpyJob:
         self._shuffle = shuffle and batch_size < n  # the order within a batch changes nothing but roundings
         self._seed = seed
         self._first_epoch = first_epoch
+        self._first_row = first_row
         self._epoch = -1
         self._order: Array | None = None
 
@@ -358,7 +360,8 @@ class NumpyJob:
     def rows(self, step: int) -> Rows:
         """Return what layers are told of a step's rows."""
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
-        return Rows(self._seed, self._first_epoch + epoch, step_of_epoch * self._batch_size, True)
+        first = self._first_row + step_of_epoch * self._batch_size
+        return Rows(self._seed, self._first_epoch + epoch, first, True)
 
     def batch(self, step: int) -> tuple[slice | Array, Array, Array]:
         """Return the indices of a step's rows, and the rows themselves of X and y."""
@@ -376,6 +379,19 @@ class NumpyJob:
 # ---------------------------------------------------------------------------------------------------------- numbers
 
 
+def _first_overflow(outputs: list[Array], row_losses: Array, weights: Array | None, own: bool) -> int | None:
+    """Return the first layer whose output is not finite in the first row that counts and whose loss is not finite.
+
+    A loss of the user's may be one number for all rows: then it is the first row that counts and has such a layer.
+    """
+    counts = np.ones(len(row_losses), bool) if weights is None else weights > 0
+    rows = np.flatnonzero(counts if own else counts & ~np.isfinite(row_losses))
+    rows = rows if own else rows[:1]
+    finite = np.array([np.isfinite(output[rows]).all(axis=1) for output in outputs])
+    wrong = ~finite.all(axis=0)
+    return int(finite[:, wrong.argmax()].argmin()) if wrong.any() else None
+
+
 def _mean(row_losses: Array, weights: Array | None) -> float:
     if weights is None:
         return float(np.add.reduce(row_losses, dtype=np.float64)) / len(row_losses)
@@ -383,9 +399,15 @@ def _mean(row_losses: Array, weights: Array | None) -> float:
 
 
 def weighted_mean(row_losses: Array, weights: Array) -> float:
-    """Return sum(w loss) / sum(w); a row that does not count adds nothing, even where its loss is infinite."""
-    counted = np.multiply(row_losses, weights, where=weights > 0, out=np.zeros(len(weights)))
-    return float(np.add.reduce(counted)) / float(np.add.reduce(weights))
+    """Return sum(w loss) / sum(w)."""
+    return float(np.add.reduce(counted(row_losses, weights))) / float(np.add.reduce(weights))
+
+
+def counted(row_losses: Array, weights: Array | None) -> Array:
+    """Return the losses times their weights; a row that does not count adds nothing, even if its loss is infinite."""
+    if weights is None:
+        return row_losses
+    return np.multiply(row_losses, weights, where=weights > 0, out=np.zeros(len(weights)))
 
 
 def row_factors(weights: Array) -> Array:

@@ -8,6 +8,7 @@ parameters' gradients and returns the gradient by the layer's inputs, where that
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -42,6 +43,8 @@ class _Activated:
     """What layers have in common: an activation of their own, and its derivative for the rows of the latest forward."""
 
     activation: Activation
+    gradients: Sequence[Array] = ()
+    idle_bias = False
     z: Array | None = None  # kept where the derivative does not follow from the outputs
 
     def activated(self, z: Array, rows: Rows | None) -> Array:
@@ -54,6 +57,25 @@ class _Activated:
         """Return f'(z) for the outputs a = f(z)."""
         return self.activation.slope(a if self.z is None else self.z, a)  # type: ignore[no-any-return]
 
+    def kept(self) -> list[Array | None]:
+        """Return what was kept of each row of the latest forward, for the way back."""
+        return [self.z]
+
+    def discount(self, idle: Array, output: Array | None) -> None:
+        """Make finite what the rows `idle`, whose gradient is zero, will multiply that with; `output` among it."""
+        for array in (output, *self.kept()):
+            if array is not None and not np.isfinite(part := array[idle]).all():
+                array[idle] = np.where(np.isfinite(part), part, 0)
+
+    def still_idle(self, n_rows: int) -> None:
+        """Set the gradient of a bias, or beta, to zero where a batch normalisation takes it away again.
+
+        Worked out, it would be rounding errors, which Adam makes as large as any other. A batch of one row is
+        normalised by the running statistics, which take nothing away.
+        """
+        if self.idle_bias and n_rows > 1:
+            self.gradients[1][...] = 0
+
 
 class NumpyDense(_Activated):
     """z = x W + b."""
@@ -63,7 +85,6 @@ class NumpyDense(_Activated):
         self.weight, self.bias = parameters
         self.gradients = gradients
         self.spec = spec
-        self.idle_bias = False
 
     def linear(self, x: Array) -> Array:
         """Return z."""
@@ -85,10 +106,7 @@ class NumpyDense(_Activated):
         """Return d W^T; dW = x^T d, db = sum of d."""
         np.matmul(self.x.T, d, out=self.gradients[0])
         np.add.reduce(d, axis=0, out=self.gradients[1])
-        if self.idle_bias and len(d) > 1:
-            # A batch normalisation takes any bias away. Worked out, the gradient would be rounding errors, which Adam
-            # makes as large as any other.
-            self.gradients[1][...] = 0
+        self.still_idle(len(d))
         return d @ self.weight.T if needed else None
 
 
@@ -124,8 +142,6 @@ class NumpyColumns(_Activated):
 
 class NumpyDropout(_Activated):
     """x m / (1 - rate), m drawn from the streams; see `nncore.regularization.Dropout`."""
-
-    gradients: Sequence[Array] = ()
 
     def __init__(self, spec: LayerSpec, index: int) -> None:
         self.activation = activations.identity
@@ -203,6 +219,10 @@ class NumpyBatchNorm(_Activated):
         z: Array = xhat * self.gamma + self.beta
         return z
 
+    def kept(self) -> list[Array | None]:
+        """Return what was kept of each row."""
+        return [self.z, self.xhat]
+
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(gamma xhat + beta)."""
         return self.activated(self.logits(x, rows), rows)
@@ -214,6 +234,7 @@ class NumpyBatchNorm(_Activated):
         np.add.reduce(d, axis=0, out=d_beta)
         share = d.dtype.type(1 / len(d) if self.by_batch else 0)
         dx: Array = self.gamma * self.scale * (d - d_beta * share - self.xhat * (d_gamma * share))
+        self.still_idle(len(d))
         return dx
 
     def keep_running(self, n_rows: int) -> None:
@@ -247,6 +268,10 @@ class NumpyLayerNorm(_Activated):
         z: Array = xhat * self.gamma + self.beta
         return z
 
+    def kept(self) -> list[Array | None]:
+        """Return what was kept of each row."""
+        return [self.z, self.xhat, self.scale]
+
     def forward(self, x: Array, rows: Rows | None) -> Array:
         """Return f(gamma xhat + beta)."""
         return self.activated(self.logits(x, rows), rows)
@@ -255,6 +280,7 @@ class NumpyLayerNorm(_Activated):
         """Return (g - mean of g - xhat mean of (g xhat)) / sqrt(variance + epsilon), g = gamma d, means by row."""
         np.add.reduce(d * self.xhat, axis=0, out=self.gradients[0])
         np.add.reduce(d, axis=0, out=self.gradients[1])
+        self.still_idle(len(d))
         g = d * self.gamma
         product = (g * self.xhat).mean(axis=1, keepdims=True)
         dx: Array = self.scale * (g - g.mean(axis=1, keepdims=True) - self.xhat * product)
@@ -277,3 +303,10 @@ def make(spec: LayerSpec, index: int, parameters: Sequence[Array], gradients: Se
         "layer_norm": NumpyLayerNorm,
     }
     return kinds[spec.kind](spec, parameters, gradients)
+
+
+def find_idle_biases(layers: Sequence[NumpyLayer]) -> None:
+    """Mark the layers whose bias, or beta, a batch normalisation above them takes away again."""
+    for layer, above in reversed(list(pairwise(layers))):  # a shift goes through a linear layer as a shift
+        takes_away = isinstance(above, NumpyBatchNorm) or (isinstance(above, NumpyDense) and above.idle_bias)
+        layer.idle_bias = takes_away and not isinstance(layer, NumpyDropout) and layer.activation.name == "identity"

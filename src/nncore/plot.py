@@ -72,6 +72,7 @@ def activations(names: Iterable[str | Activation] | None = None, span: float = 4
     pyplot = _pyplot()
     columns = min(_COLUMNS, len(chosen))
     rows = ceil(len(chosen) / columns)
+    figure: Figure  # declared: matplotlib's own types are not always there
     figure, grid = pyplot.subplots(
         rows, columns, figsize=(2.6 * columns + 0.4, 2.1 * rows + 0.9), squeeze=False, sharex=True, layout="constrained"
     )
@@ -98,7 +99,7 @@ def activations(names: Iterable[str | Activation] | None = None, span: float = 4
         lowest.xaxis.set_tick_params(labelbottom=True)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def history(h: History | Mapping[str, Iterable[float]]) -> Figure:
@@ -129,6 +130,7 @@ def history(h: History | Mapping[str, Iterable[float]]) -> Figure:
         raise ValueError("h has no finished epoch; expected at least one")
     pyplot = _pyplot()
     measures = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
+    figure: Figure
     figure, grid = pyplot.subplots(
         len(measures), 1, figsize=(6.4, 1.2 + 2.4 * len(measures)), squeeze=False, sharex=True, layout="constrained"
     )
@@ -148,7 +150,7 @@ def history(h: History | Mapping[str, Iterable[float]]) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
     grid[-1, 0].set_xlabel("epoch")
     grid[0, 0].legend(frameon=False, fontsize=9)
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def decision_boundary(net: Sequential, X: Any, y: Any = None, *, resolution: int = 200, ax: Axes | None = None) -> Axes:

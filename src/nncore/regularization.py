@@ -23,7 +23,8 @@ class Dropout(Layer):
     """While training, sets each number to 0 with probability `rate` and scales the others: a = x m / (1 - rate).
 
     Predictions and evaluations leave the numbers as they are. What is dropped follows from the seed of ``fit``, the
-    epoch, the layer and the row's place in the epoch's order, in both backends alike.
+    epoch, the layer and the row's place in the epoch's order, in both backends alike; in ``train_step`` from the seed
+    of the network and how many steps the optimizer has done.
 
     Parameters
     ----------

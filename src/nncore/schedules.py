@@ -400,8 +400,10 @@ class ReduceOnPlateau(Schedule):
             self._cooling, self._bad = self.cooldown, 0
 
     def _improves(self, value: float) -> bool:
+        if not math.isfinite(value):  # as the best it would be out of reach, and its threshold no number
+            return False
         if self._best is None:
-            return not math.isnan(value)
+            return True
         least = self.threshold * abs(self._best)
         return value < self._best - least if self.mode == "min" else value > self._best + least
 

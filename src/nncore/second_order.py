@@ -334,10 +334,16 @@ class Problem:
         self.loss = loss
         self.threads = threads
         self.record = record
-        self.predictions: Array | None = None
-        self.mean_loss = 0.0  # before the latest iteration, as training's losses are those before their updates
+        self.predictions = np.zeros((len(X), engine.inner.n_out), engine.dtype) if record else None
+        self.loss_sum = 0.0  # before the latest iteration, as training's losses are those before their updates
+        self._weight_sum = float(len(X)) if weights is None else float(np.add.reduce(weights))
         self._latest: tuple[Vector, float, Vector | None] | None = None
         self._tried: list[tuple[Vector, float]] = []  # points and their losses without the penalty
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss over the rows."""
+        return self.loss_sum / self._weight_sum
 
     def begin(self, step: int) -> None:
         """Find the loss and the gradient where the weights are; refuse what is not finite."""
@@ -346,8 +352,9 @@ class Problem:
             self._latest = here, *self.at(here)
         here = self._latest[0]
         self._tried = [(point, loss) for point, loss in self._tried if point is here]
-        self.mean_loss = self._tried[0][1]
-        if not isfinite(self.mean_loss):
+        loss = self._tried[0][1]
+        self.loss_sum = loss * self._weight_sum
+        if not isfinite(loss):
             raise NonFiniteLoss(step)
         if self.record:
             self.predictions = self.engine.inner.predict(self.data[0])

@@ -39,7 +39,7 @@ class Arrays:
     steps_per_epoch : int
     """
 
-    __slots__ = ("X", "_rows", "_settings", "job", "steps_per_epoch", "weights", "y")
+    __slots__ = ("X", "_order", "_rows", "_settings", "_stream", "job", "steps_per_epoch", "weights", "y")
 
     def __init__(
         self,
@@ -55,6 +55,8 @@ class Arrays:
         self.weights = weights
         self._rows = rows
         self._settings = settings
+        self._stream = -1  # whose order is kept, for those who ask for one batch after the other
+        self._order: Array | None = None
         self.job = engine.job(X, y, **settings)
         self.steps_per_epoch: int | None = self.job.steps_per_epoch
 
@@ -71,21 +73,30 @@ class Arrays:
         """Return each row's prediction before its batch's update, and the targets."""
         return self.job.predictions, self.y
 
-    def rows_of(self, job: Any, step: int) -> int:
-        """Return how many rows a step has."""
+    def batch(self, job: Any, step: int) -> tuple[Array, Array, Array | None]:
+        """Return a step's rows, and their weights as the engine has them."""
+        at, weights = self._at(job, step), self._settings["weights"]
+        return self.X[at], self.y[at], None if weights is None else weights[at]
+
+    def weight_of(self, job: Any, step: int) -> float:
+        """Return the sum of the weights of a step's rows, or how many they are where there are none."""
+        weights = self._settings["weights"]
+        if weights is not None:
+            return float(weights[self._at(job, step)].sum())
         size = self._settings["batch_size"]
         return min(size, len(self.X) - step % job.steps_per_epoch * size)  # type: ignore[no-any-return]
 
-    def batch(self, job: Any, step: int) -> tuple[Array, Array]:
-        """Return a step's rows."""
+    def _at(self, job: Any, step: int) -> slice | Array:
         epoch, within = divmod(step, job.steps_per_epoch)
         size, n = self._settings["batch_size"], len(self.X)
         part = slice(within * size, (within + 1) * size)
         if not self._settings["shuffle"] or size >= n:
-            return self.X[part], self.y[part]
+            return part
         stream = self._settings["first_epoch"] + epoch
-        rows = streams.permutation(self._settings["seed"], streams.SHUFFLE, stream, n)[part]
-        return self.X[rows], self.y[rows]
+        if self._order is None or stream != self._stream:
+            self._order = streams.permutation(self._settings["seed"], streams.SHUFFLE, stream, n)
+            self._stream = stream
+        return self._order[part]
 
     def located(self, error: NonFiniteData) -> NonFiniteData:
         """Return the error with the row's number in what the user gave."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     Metric = str | Callable[[Any, Any], float]
 
 _ROWS_PER_EVALUATION = 4096  # bounds the memory that the layers' outputs take
+# The random streams of single steps, by the steps done before: above the epochs of `fit`, below the bits of the layers.
+_SINGLE_STEPS = 1 << 39
 
 
 def fit(
@@ -132,6 +134,8 @@ def fit(
             "seed": seed,
             "rows": None if chunks else len(X),
             "rows held out": 0 if held_out is None else len(held_out[0]),
+            "weights of CRC-32": weights.checksum(row_weights),
+            "weights held out of CRC-32": None if held_out is None else weights.checksum(held_out[2]),
         }
     if resume is not None:
         from nncore.checkpoints import Checkpoint
@@ -202,6 +206,7 @@ def train_step(
 ) -> float:
     """Update `network` once; see `Sequential.train_step`."""
     loss = trainable_loss(network, loss)
+    made = isinstance(optimizer, str)
     optimizer = optimizers.get(optimizer)
     X = checks.matrix(X, "X", network.n_in, network.dtype)
     y = _targets(network, y, len(X), loss)
@@ -216,8 +221,8 @@ def train_step(
         loss=loss,
         batch_size=len(X),
         shuffle=False,
-        seed=0,
-        first_epoch=0,
+        seed=network._seed,
+        first_epoch=_SINGLE_STEPS + optimizer.steps + network._steps_forgotten,
         optimizer=optimizer,
         slots=slots,
         record=False,
@@ -230,11 +235,15 @@ def train_step(
         if not engine.finite(slots):
             raise NonFiniteLoss(0)
     except BaseException as error:
-        failure = _diverged(network, error, X, y, loss, optimizer) if isinstance(error, NonFiniteLoss) else error
+        failure: BaseException = error
+        if isinstance(error, NonFiniteLoss):
+            failure = _diverged(network, error, X, y, row_weights, loss, optimizer)
         undo(error, engine, optimizer, slots, snapshot, steps)
         if isinstance(error, NonFiniteData) and fresh:
             optimizer._release()
         raise failure from None
+    if made:
+        network._steps_forgotten += 1
     return float(job.mean_loss)
 
 
@@ -359,10 +368,18 @@ def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict
     return Chunks(engine, X, prepared, settings)
 
 
-def _diverged(network: Sequential, error: NonFiniteLoss, X: Array, y: Array, loss: Loss, optimizer: Optimizer) -> Any:
+def _diverged(
+    network: Sequential,
+    error: NonFiniteLoss,
+    X: Array,
+    y: Array,
+    row_weights: Array | None,
+    loss: Loss,
+    optimizer: Optimizer,
+) -> DivergenceError:
     from nncore.divergence import report
 
-    return report(network, error, X, y, loss, optimizer)
+    return report(network, error, X, y, row_weights, loss, optimizer)
 
 
 def _require_finite_rows(X: Array, y: Array, rows: slice | Array = slice(None), prefix: str = "") -> None:

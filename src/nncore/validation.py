@@ -100,13 +100,15 @@ def classes_of(y: Array, loss: Loss, activation: str) -> Array | None:
     y : ndarray
         Targets as the engine takes them.
     loss : Loss
-        What is lowered.
+        What is lowered. With one of the user's, whole numbers (n,) are classes.
     activation : str
-        That of the output.
+        That of the output. With softmax, rows that are one-hot or probabilities are classes.
     """
     if y.ndim == 1:
-        return y
-    if loss.name == "cross_entropy" or activation == "softmax":
+        return y if y.dtype.kind in "iub" else None
+    if y.ndim != 2:  # for a loss of the user's
+        return None
+    if loss.name == "cross_entropy" or (activation == "softmax" and _are_classes(y, loss)):
         classes: Array = y.argmax(axis=1)
         return classes
     if y.shape[1] == 1 and loss.name in ("bce", "hinge"):
@@ -115,3 +117,12 @@ def classes_of(y: Array, loss: Loss, activation: str) -> Array | None:
             upper: Array = (y[:, 0] == high).astype(np.int64)
             return upper
     return None
+
+
+def _are_classes(y: Array, loss: Loss) -> bool:
+    """Say whether rows of several columns are one-hot, or probabilities; one-hot is -1 and 1 with hinge."""
+    if y.shape[1] < 2:
+        return False
+    if loss.name == "hinge":
+        return bool((np.abs(y) == 1).all() and ((y > 0).sum(axis=1) == 1).all())
+    return bool((y >= 0).all() and (np.abs(y.sum(axis=1, dtype=np.float64) - 1) <= 1e-3).all())

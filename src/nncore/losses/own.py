@@ -152,7 +152,9 @@ class OwnLoss(Loss):
         counts = weights > 0
         total = float(weights.sum())
         factor = weights * (n / total) if total else weights
-        return float((weights[counts] * value[counts]).sum()), gradient * factor[:, None]
+        scaled = np.zeros(gradient.shape)  # where a row does not count, whatever its gradient: 0 times inf is no 0
+        np.multiply(gradient, factor[:, None], out=scaled, where=counts[:, None])
+        return float((weights[counts] * value[counts]).sum()), scaled
 
     def require_rows(self, value: NDArray[np.float64]) -> None:
         """Refuse a mean where the loss of each row is needed."""
