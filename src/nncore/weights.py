@@ -8,7 +8,6 @@ no sum overflows and no digit is lost.
 from __future__ import annotations
 
 import math
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +89,11 @@ def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: L
 
 def checksum(weights: Array | None) -> int | None:
     """Return the CRC-32 of weights as `for_engine` returned them, as little-endian; None for None."""
-    return None if weights is None else zlib.crc32(np.ascontiguousarray(weights, "<f8").data.cast("B"))
+    if weights is None:
+        return None
+    import zlib  # many programs go without
+
+    return zlib.crc32(np.ascontiguousarray(weights, "<f8").data.cast("B"))
 
 
 def by_class(class_weight: Any, y: Array, loss: Loss) -> Array:
