@@ -175,6 +175,10 @@ double nn_predict_step(const nn_plan *p, int64_t rows_, int optimizer, int threa
         crossing += (double)p->size *
                     ((double)p->vector * n * (k * (nn_is_transposed(p, l) ? 2 : 1) + 2 * rows) + (l ? 0 : k * rows));
     }
+    for (int block = p->n_layers; block < p->n_blocks; block++) {
+        const nn_geometry *g = &p->layers[block];
+        updates += CALL + slot * (double)((g->k + 1) * g->vectors) * optimizer_slots(optimizer);
+    }
     const nn_geometry *last = &p->layers[p->n_layers - 1];
     through += slot * rows * (double)last->vectors * LOSS;
     through += CALL + rows * (double)(p->layers[0].n_in * p->size) / BYTES_PER_NS;

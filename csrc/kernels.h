@@ -120,6 +120,26 @@ typedef struct nn_norm {
     int width;
 } nn_norm;
 
+typedef struct nn_columns {
+    const void *x; /* panels */
+    int64_t x_rows;
+    void *out; /* panels of n columns: those copied first; the others are left as they are, those past n set to zero */
+    int64_t out_rows, n;
+    const int64_t *copied; /* columns of x */
+    int64_t n_copied;
+    int width;
+} nn_columns;
+
+typedef struct nn_embedding {
+    const void *x; /* panels; the code of row r is the number in `column`. One that is out of range counts as 0 */
+    int64_t x_rows, column;
+    const void *w; /* panels of n columns, a row for each code */
+    int64_t codes, n;
+    void *out; /* panels; forward: columns offset .. offset + n are written; gradient: they are the deltas */
+    int64_t out_rows, offset;
+    int width;
+} nn_embedding;
+
 typedef struct nn_keys {
     uint64_t seed, stream;
     uint32_t purpose;

@@ -59,6 +59,15 @@ static nn_dropout dropout_in(const nn_plan *p, int l, const nn_workspace *w, con
     return a;
 }
 
+void nn_columns_forward(const nn_plan *p, const void *in, void *out, int64_t rows, int64_t r0, int64_t r1) {
+    const nn_columns a = nn_columns_of(p, in, out, rows);
+    p->kernels->columns(&a, r0, r1);
+    for (int block = p->n_layers; block < p->n_blocks; block++) {
+        const nn_embedding e = nn_embedding_of(p, block, in, out, rows);
+        p->kernels->embedding(&e, r0, r1);
+    }
+}
+
 static nn_dropout noise_in(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass) {
     nn_dropout a = dropout_in(p, l, w, pass);
     a.keys.purpose = NN_PURPOSE_NOISE;
@@ -74,6 +83,8 @@ void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_p
         nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
         forward.slopes = w->slope[l + 1];
         p->kernels->forward(&forward, r0, r1);
+    } else if (g->kind == NN_COLUMNS) {
+        nn_columns_forward(p, w->act[0], w->act[1], w->rows, r0, r1);
     } else if (g->kind == NN_DROPOUT) {
         nn_dropout a = dropout_in(p, l, w, pass);
         a.x = w->act[l];

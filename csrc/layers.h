@@ -14,6 +14,8 @@ typedef struct nn_pass { /* of a batch, and of the thread that takes some of its
 
 /* pass NULL: by the running statistics */
 nn_norm nn_norm_of(const nn_plan *p, int l, const nn_pass *pass);
+/* The first layer, where it has tables: from panels of `rows` rows to panels */
+void nn_columns_forward(const nn_plan *p, const void *in, void *out, int64_t rows, int64_t r0, int64_t r1);
 void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int activation, int64_t r0,
                       int64_t r1);
 void nn_layer_backward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int64_t r0, int64_t r1);

@@ -94,10 +94,15 @@ size_t nn_permutation_scratch(uint32_t n);
 void nn_order_of_keys(const uint64_t *keys, uint32_t n, uint32_t *order, void *scratch);
 
 /* ---- plan.c */
-typedef enum { NN_DENSE, NN_DROPOUT, NN_BATCH_NORM, NN_LAYER_NORM, NN_NOISE } nn_kind;
+typedef enum { NN_DENSE, NN_DROPOUT, NN_BATCH_NORM, NN_LAYER_NORM, NN_COLUMNS, NN_NOISE, NN_TABLE } nn_kind;
+
+/* Column `column` of the inputs holds codes 0 .. cardinality - 1, each of which stands for `dim` numbers that are learned. */
+typedef struct nn_table {
+    int64_t column, cardinality, dim;
+} nn_table;
 
 typedef struct nn_layer {
-    int kind; /* nn_kind; all but dense have as many outputs as inputs */
+    int kind; /* nn_kind, not NN_TABLE; all but dense and columns have as many outputs as inputs */
     int64_t n_in, n_out;
     int activation;           /* nn_activation; identity for dropout and noise */
     double alpha;             /* leaky_relu's slope below 0, minus elu's lower limit */
@@ -105,6 +110,9 @@ typedef struct nn_layer {
     double epsilon, momentum; /* normalisation; running = (1 - momentum) running + momentum batch */
     double l1, l2;            /* dense: l1 sign(w) + l2 w is added to the gradient */
     double max_norm;          /* dense: the most that a column of weights may measure; 0: no bound */
+    const nn_table *tables; /* columns, the first layer only: by ascending column. The outputs are the other columns, in
+                                 their order, then what each table has for its code */
+    int n_tables;
 } nn_layer;
 
 typedef struct nn_plan nn_plan;
@@ -122,10 +130,13 @@ void *nn_buffer_raw(size_t bytes);                            /* the same with a
 void nn_buffer_free(void *buffer);
 int64_t
 nn_allocations(void); /* how many buffers the core has asked for so far: all its memory goes through nn_buffer */
-/* Row-major W (n_in x n_out) and b (n_out), or gamma and beta (n_out), from or into a parameter-shaped buffer. */
+/* Row-major W (n_in x n_out) and b (n_out), or gamma and beta (n_out), from or into a parameter-shaped buffer. Table t of
+ * the first layer is "layer" n_layers + t, with its last row for b. */
 void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer);
 void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b);
 void nn_plan_refresh(nn_plan *plan); /* after the parameters were written: renews what is derived from them */
+/* The first of n rows of inputs in which a table has no entry for its column's number, and that table; -1 for none. */
+int64_t nn_plan_bad_code(const nn_plan *plan, const void *x, int64_t n, int *table);
 int nn_plan_finite(const nn_plan *plan, const void *buffer); /* a parameter-shaped buffer */
 
 /* ---- train.c */

@@ -35,71 +35,123 @@ nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_nee
 
 static int64_t padded(const nn_plan *p, int64_t n) { return nn_ceil_div(n, p->vector) * p->vector; }
 
+static int is_size(int64_t n) { return n >= 1 && n <= INT64_MAX / 4; }
+
+/* Block l behind those before it: parameters, their transposed copy, state */
+static nn_status place(nn_plan *p, int l, double *bytes_needed) {
+    nn_geometry *g = &p->layers[l];
+    if (!is_size(g->n_in) || !is_size(g->n_out)) return NN_BAD_SIZE;
+    const double wide_out = (double)(g->n_out + p->vector), wide_in = (double)(g->n_in + p->vector);
+    *bytes_needed = ((double)p->n_parameters + wide_out * (double)(g->n_in + 1)) * (double)p->size;
+    const double transposed = ((double)p->n_transposed + wide_in * wide_out) * (double)p->size;
+    if (*bytes_needed > MOST_BYTES || transposed > MOST_BYTES) return NN_NO_MEMORY;
+    if (p->first < 0 && g->k >= 0) p->first = l;
+    g->state = g->statistics = -1;
+    if (g->kind == NN_BATCH_NORM) {
+        g->state = p->n_state;
+        p->n_state += 2 * padded(p, g->n_out);
+        g->statistics = p->n_statistics;
+        p->n_statistics += 4 * padded(p, g->n_out);
+        p->n_segments++;
+    }
+    g->panels = nn_ceil_div(g->n_out, p->panel);
+    g->vectors = g->k < 0 ? 0 : padded(p, g->n_out) / p->vector;
+    g->weights = p->n_parameters;
+    g->transposed = p->n_transposed;
+    p->n_parameters += padded(p, g->n_out) * (g->k + 1);
+    if (nn_is_transposed(p, l)) p->n_transposed += padded(p, g->n_in) * g->n_out;
+    p->n_vectors += (g->k + 1) * g->vectors;
+    if (g->kind == NN_DENSE) p->flops_forward += 2.0 * (double)g->n_in * (double)g->n_out;
+    return NN_OK;
+}
+
+/* The tables of the first layer, behind the layers, and which of its inputs go through as they are */
+static nn_status place_tables(nn_plan *p, const nn_layer *first, double *bytes_needed) {
+    int64_t column = 0, width = first->n_in - first->n_tables;
+    for (int t = 0; t < first->n_tables; t++) {
+        const nn_table *table = &first->tables[t];
+        if (table->column < column || table->column >= first->n_in || table->cardinality < 1) return NN_BAD_SIZE;
+        while (column < table->column) p->copied[p->n_copied++] = column++;
+        column++;
+        nn_geometry *g = &p->layers[p->n_layers + t];
+        *g = (nn_geometry){.kind = NN_TABLE,
+                           .n_in = table->cardinality,
+                           .n_out = table->dim,
+                           .k = table->cardinality - 1,
+                           .column = table->column,
+                           .offset = width};
+        const nn_status status = place(p, p->n_layers + t, bytes_needed);
+        if (status != NN_OK) return status;
+        width += table->dim;
+    }
+    while (column < first->n_in) p->copied[p->n_copied++] = column++;
+    return width == first->n_out ? NN_OK : NN_BAD_SIZE;
+}
+
+static int64_t rows_before_last(const nn_layer *layer) {
+    switch (layer->kind) {
+    case NN_DENSE: return layer->n_in;
+    case NN_DROPOUT:
+    case NN_NOISE:
+    case NN_COLUMNS: return -1;
+    default: return 1;
+    }
+}
+
+static nn_status lay_out(nn_plan *p, const nn_layer *layers, double *bytes_needed) {
+    p->first = layers[0].n_tables ? 0 : -1;
+    p->n_segments = 1;
+    for (int l = 0; l < p->n_layers; l++) {
+        const nn_layer *given = &layers[l];
+        if ((given->kind == NN_COLUMNS) != (given->n_tables > 0) || (given->n_tables && l)) return NN_BAD_SIZE;
+        nn_geometry *g = &p->layers[l];
+        *g = (nn_geometry){.kind = given->kind,
+                           .n_in = given->n_in,
+                           .n_out = given->n_out,
+                           .k = rows_before_last(given),
+                           .activation = given->activation,
+                           .alpha = given->alpha,
+                           .rate = given->rate,
+                           .epsilon = given->epsilon,
+                           .momentum = given->momentum,
+                           .l1 = given->l1,
+                           .l2 = given->l2,
+                           .max_norm = given->max_norm};
+        p->has_max_norm |= g->max_norm > 0;
+        const nn_status status = place(p, l, bytes_needed);
+        if (status != NN_OK) return status;
+    }
+    for (int l = 0; l + 1 < p->n_layers; l++)
+        p->layers[l].idle_bias = p->layers[l].kind == NN_DENSE && p->layers[l].activation == NN_IDENTITY &&
+                                 p->layers[l + 1].kind == NN_BATCH_NORM;
+    if (layers[0].n_tables) {
+        const nn_status status = place_tables(p, &layers[0], bytes_needed);
+        if (status != NN_OK) return status;
+    }
+    *bytes_needed = ((double)p->n_parameters + (double)p->n_transposed) * (double)p->size;
+    return *bytes_needed > MOST_BYTES ? NN_NO_MEMORY : NN_OK;
+}
+
 nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_status *status, double *bytes_needed) {
     *status = NN_NO_MEMORY;
     *bytes_needed = sizeof(nn_plan);
     nn_plan *p = nn_buffer(sizeof *p);
-    if (!p || !(p->layers = nn_buffer((size_t)n_layers * sizeof *p->layers))) goto fail;
+    if (!p) goto fail;
     p->dtype = dtype;
     p->kernels = nn_kernels_for(dtype);
     p->vector = p->kernels->width;
     p->panel = 2 * p->vector;
     p->size = p->kernels->element_size;
     p->n_layers = n_layers;
-    double parameters = 0, transposed = 0;
-    p->first = -1;
-    p->n_segments = 1;
-    for (int l = 0; l < n_layers; l++) {
-        nn_geometry *g = &p->layers[l];
-        if (layers[l].n_in < 1 || layers[l].n_out < 1 || layers[l].n_in > INT64_MAX / 4 ||
-            layers[l].n_out > INT64_MAX / 4) {
-            *status = NN_BAD_SIZE;
-            goto fail;
-        }
-        const double wide_out = (double)layers[l].n_out + (double)p->vector,
-                     wide_in = (double)layers[l].n_in + (double)p->vector;
-        *bytes_needed = (parameters + wide_out * ((double)layers[l].n_in + 1)) * (double)p->size;
-        if (*bytes_needed > MOST_BYTES || wide_in * wide_out * (double)p->size > MOST_BYTES) goto fail;
-        const nn_layer *given = &layers[l];
-        g->kind = given->kind;
-        g->n_in = given->n_in;
-        g->n_out = given->n_out;
-        g->activation = given->activation;
-        g->alpha = given->alpha;
-        g->rate = given->rate;
-        g->epsilon = given->epsilon;
-        g->momentum = given->momentum;
-        g->l1 = given->l1;
-        g->l2 = given->l2;
-        g->max_norm = given->max_norm;
-        p->has_max_norm |= g->max_norm > 0;
-        g->k = g->kind == NN_DENSE ? g->n_in : g->kind == NN_DROPOUT || g->kind == NN_NOISE ? -1 : 1;
-        if (p->first < 0 && g->k > 0) p->first = l;
-        g->state = g->statistics = -1;
-        if (g->kind == NN_BATCH_NORM) {
-            g->state = p->n_state;
-            p->n_state += 2 * padded(p, g->n_out);
-            g->statistics = p->n_statistics;
-            p->n_statistics += 4 * padded(p, g->n_out);
-            p->n_segments++;
-        }
-        g->panels = nn_ceil_div(g->n_out, p->panel);
-        g->vectors = g->k < 0 ? 0 : padded(p, g->n_out) / p->vector;
-        g->weights = p->n_parameters;
-        g->transposed = (int64_t)transposed;
-        p->n_parameters += padded(p, g->n_out) * (g->k + 1);
-        parameters = (double)p->n_parameters;
-        if (nn_is_transposed(p, l)) transposed += (double)padded(p, g->n_in) * (double)g->n_out;
-        p->n_vectors += (g->k + 1) * g->vectors;
-        if (g->kind == NN_DENSE) p->flops_forward += 2.0 * (double)g->n_in * (double)g->n_out;
-    }
-    for (int l = 0; l + 1 < n_layers; l++)
-        p->layers[l].idle_bias = p->layers[l].kind == NN_DENSE && p->layers[l].activation == NN_IDENTITY &&
-                                 p->layers[l + 1].kind == NN_BATCH_NORM;
-    *bytes_needed = (parameters + transposed) * (double)p->size;
-    if (*bytes_needed > MOST_BYTES) goto fail;
+    p->n_blocks = n_layers + layers[0].n_tables;
+    p->layers = nn_buffer((size_t)p->n_blocks * sizeof *p->layers);
+    p->copied = nn_buffer((size_t)(layers[0].n_tables ? layers[0].n_in : 0) * sizeof *p->copied);
+    if (!p->layers || !p->copied) goto fail;
+    *status = lay_out(p, layers, bytes_needed);
+    if (*status != NN_OK) goto fail;
+    *status = NN_NO_MEMORY;
     p->parameters = nn_buffer((size_t)p->n_parameters * (size_t)p->size);
-    p->transposed = nn_buffer((size_t)transposed * (size_t)p->size);
+    p->transposed = nn_buffer((size_t)p->n_transposed * (size_t)p->size);
     p->state = nn_buffer((size_t)(p->n_state * p->size));
     if (!p->parameters || !p->transposed || !p->state) goto fail;
     *status = NN_OK;
@@ -130,6 +182,7 @@ void nn_plan_free(nn_plan *p) {
     nn_buffer_free(p->parameters);
     nn_buffer_free(p->transposed);
     nn_buffer_free(p->failures);
+    nn_buffer_free(p->copied);
     nn_buffer_free(p->layers);
     nn_buffer_free(p);
 }
@@ -274,6 +327,40 @@ int nn_is_chunked(const nn_plan *p, int64_t rows) {
     if (p->n_segments > 1) return 0;
     const int64_t chunks = nn_ceil_div(rows, CHUNK), most = 256 * 1024; /* elements */
     return chunks > 1 && chunks <= most / p->n_parameters;
+}
+
+nn_columns nn_columns_of(const nn_plan *p, const void *in, void *out, int64_t rows) {
+    return (nn_columns){in, rows, out, rows, p->layers[0].n_out, p->copied, p->n_copied, (int)p->vector};
+}
+
+nn_embedding nn_embedding_of(const nn_plan *p, int block, const void *in, void *out, int64_t rows) {
+    const nn_geometry *g = &p->layers[block];
+    return (nn_embedding){.x = in,
+                          .x_rows = rows,
+                          .column = g->column,
+                          .w = p->parameters + g->weights * p->size,
+                          .codes = g->k + 1,
+                          .n = g->n_out,
+                          .out = out,
+                          .out_rows = rows,
+                          .offset = g->offset,
+                          .width = (int)p->vector};
+}
+
+int64_t nn_plan_bad_code(const nn_plan *p, const void *x, int64_t n, int *table) {
+    const int64_t stride = p->layers[0].n_in;
+    int64_t first = -1;
+    for (int t = 0; t < p->n_blocks - p->n_layers; t++) {
+        const nn_geometry *g = &p->layers[p->n_layers + t];
+        for (int64_t r = 0; r < (first < 0 ? n : first); r++) {
+            const int64_t i = r * stride + g->column;
+            const double code = p->dtype == NN_F32 ? (double)((const float *)x)[i] : ((const double *)x)[i];
+            if (code >= 0 && code <= (double)g->k && code == (double)(int64_t)code) continue;
+            first = r;
+            *table = t;
+        }
+    }
+    return first;
 }
 
 nn_transpose nn_transpose_of(const nn_plan *p, int l) {

@@ -10,16 +10,17 @@ enum { NN_TUNERS = 4 };
 typedef struct nn_geometry {
     int kind;
     int64_t n_in, n_out;
-    int64_t k; /* rows of its weights, without the bias: n_in, 1 for gamma and beta, -1 for none */
+    int64_t k; /* rows of its weights, without the last: n_in before the bias, 1 for gamma and beta, -1 for none */
     int activation;
     double alpha, rate, epsilon, momentum, l1, l2, max_norm;
-    int idle_bias;      /* a batch normalisation follows, which takes any bias away: its gradient is zero */
-    int64_t state;      /* offset of running mean and variance, in elements; -1: none */
-    int64_t statistics; /* offset in a thread's own statistics, and of the parts of a chunk of rows */
-    int64_t panels;     /* of the layer's outputs */
-    int64_t vectors;    /* vectors in a row of all its weight panels */
-    int64_t weights;    /* offset in a parameter-shaped buffer, in elements; row n_in of each panel is the bias */
-    int64_t transposed; /* offset in the transposed copy; the first layer has none */
+    int idle_bias;          /* a batch normalisation follows, which takes any bias away: its gradient is zero */
+    int64_t state;          /* offset of running mean and variance, in elements; -1: none */
+    int64_t statistics;     /* offset in a thread's own statistics, and of the parts of a chunk of rows */
+    int64_t panels;         /* of the layer's outputs */
+    int64_t vectors;        /* vectors in a row of all its weight panels */
+    int64_t weights;        /* offset in a parameter-shaped buffer, in elements; row n_in of each panel is the bias */
+    int64_t transposed;     /* offset in the transposed copy; the first layer has none */
+    int64_t column, offset; /* table: of the codes in the inputs, and of its first output in the first layer's */
 } nn_geometry;
 
 /* Activations, deltas and slopes of `rows` rows, in panels. act[0] are the inputs, act[l + 1], delta[l + 1] and
@@ -38,11 +39,13 @@ struct nn_plan {
     nn_dtype dtype;
     const nn_kernels *kernels;
     int64_t vector, panel, size; /* W, 2 W, bytes in a real */
-    int n_layers;
+    int n_layers, n_blocks;      /* blocks of parameters: the layers, then the tables of the first */
     nn_geometry *layers;
-    int64_t n_parameters; /* elements of a parameter-shaped buffer */
-    int64_t n_vectors;    /* sum over layers of (n_in + 1) * vectors: the unit in which updates are shared out */
-    double flops_forward; /* a row's */
+    int64_t n_copied, *copied; /* columns of the inputs that the first layer passes on, where it has tables */
+    int64_t n_parameters;      /* elements of a parameter-shaped buffer */
+    int64_t n_transposed;      /* elements of the transposed copies */
+    int64_t n_vectors;         /* sum over layers of (n_in + 1) * vectors: the unit in which updates are shared out */
+    double flops_forward;      /* a row's */
     int has_max_norm;
     char *gradients; /* where the length of the whole gradient is wanted: parameter-shaped, then a sum for each block */
     size_t gradients_bytes;
@@ -76,6 +79,8 @@ static inline int64_t nn_panel_width(const nn_plan *p, int64_t n, int64_t panel)
 nn_product nn_forward_of(const nn_plan *p, int l, const void *in, void *out, int64_t rows, int activation);
 nn_product nn_backward_of(const nn_plan *p, int l, const nn_workspace *w); /* the deltas of layer l - 1, l > 0 */
 nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t rows);
+nn_columns nn_columns_of(const nn_plan *p, const void *in, void *out, int64_t rows);
+nn_embedding nn_embedding_of(const nn_plan *p, int block, const void *in, void *out, int64_t rows);
 nn_transpose nn_transpose_of(const nn_plan *p, int l);
 int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row); /* in a parameter-shaped buffer */
 

@@ -45,6 +45,8 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
             if (layer->kind == NN_DENSE) {
                 const nn_product f = nn_forward_of(p, l, from, to, c->rows, activation);
                 k->forward(&f, 0, rows);
+            } else if (layer->kind == NN_COLUMNS) {
+                nn_columns_forward(p, from, to, c->rows, 0, rows);
             } else {
                 nn_norm f = nn_norm_of(p, l, NULL);
                 f.x = from;

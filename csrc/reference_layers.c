@@ -181,6 +181,40 @@ void REFERENCE(noise)(const nn_dropout *a, int64_t r0, int64_t r1) {
         }
 }
 
+void REFERENCE(columns)(const nn_columns *a, int64_t r0, int64_t r1) {
+    for (int64_t r = r0; r < r1; r++)
+        for (int64_t j = 0; j < a->n || j % (2 * a->width); j++) {
+            real *to = (real *)a->out + in_panels(r, j, a->out_rows, a->width);
+            if (j >= a->n) *to = 0;
+            if (j < a->n_copied) *to = ((const real *)a->x)[in_panels(r, a->copied[j], a->x_rows, a->width)];
+        }
+}
+
+static int64_t code_of(const nn_embedding *a, int64_t r) {
+    const real code = ((const real *)a->x)[in_panels(r, a->column, a->x_rows, a->width)];
+    return code >= 0 && code < (real)a->codes ? (int64_t)code : 0;
+}
+
+void REFERENCE(embedding)(const nn_embedding *a, int64_t r0, int64_t r1) {
+    for (int64_t r = r0; r < r1; r++)
+        for (int64_t j = 0; j < a->n; j++)
+            ((real *)a->out)[in_panels(r, a->offset + j, a->out_rows, a->width)] =
+                ((const real *)a->w)[in_weights(code_of(a, r), j, a->codes, a->n, a->width)];
+}
+
+void REFERENCE(embedding_gradient)(const nn_embedding *a, int64_t rows, int64_t panel, int64_t k0, int64_t k1,
+                                   void *dst) {
+    const int64_t start = panel * 2 * a->width, stored = panel_width(start, a->n, a->width);
+    for (int64_t k = k0; k < k1; k++)
+        for (int64_t j = start; j < start + stored; j++) {
+            wide sum = 0;
+            for (int64_t r = 0; r < rows && j < a->n; r++)
+                if (code_of(a, r) == k)
+                    sum += ((const real *)a->out)[in_panels(r, a->offset + j, a->out_rows, a->width)];
+            ((real *)dst)[(k - k0) * stored + j - start] = (real)sum;
+        }
+}
+
 void REFERENCE(regularize)(double l1, double l2, int64_t n, const void *p_, void *g_) {
     const real *p = p_;
     real *g = g_;

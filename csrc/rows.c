@@ -265,13 +265,16 @@ static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_
     if (bad_data(f)) return;
     c->p->chunk_losses[chunk] = nn_sum(w->row_loss, rows);
     char *part = c->p->parts + chunk * p->n_parameters * p->size;
-    for (int l = 0; l < p->n_layers; l++) {
+    for (int l = 0; l < p->n_blocks; l++) {
         const nn_geometry *g = &p->layers[l];
-        const nn_outer o = nn_outer_of(p, w, l, rows);
-        for (int64_t panel = 0; g->k > 0 && panel < g->panels; panel++) {
+        for (int64_t panel = 0; g->k >= 0 && panel < g->panels; panel++) {
             char *dst = part + nn_weight_offset(p, l, panel, 0) * p->size;
             if (g->kind == NN_DENSE) {
+                const nn_outer o = nn_outer_of(p, w, l, rows);
                 p->kernels->outer(&o, panel, 0, o.k + 1, dst);
+            } else if (g->kind == NN_TABLE) {
+                const nn_embedding e = nn_embedding_of(p, l, w->act[0], w->delta[1], w->rows);
+                p->kernels->embedding_gradient(&e, rows, panel, 0, g->k + 1, dst);
             } else { /* layer normalisation: one with statistics of the batch does not go by chunks */
                 const nn_pass pass = {.rows = rows};
                 nn_norm_gradient(p, l, w, &pass, panel, dst);

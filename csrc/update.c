@@ -15,7 +15,7 @@ typedef struct place {
 
 /* Unit u of p->n_vectors, moved down to a row that a whole vector of inputs starts at */
 static place locate(const nn_plan *p, int64_t u) {
-    for (int l = 0; l < p->n_layers; l++) {
+    for (int l = 0; l < p->n_blocks; l++) {
         const nn_geometry *g = &p->layers[l];
         const int64_t rows = g->k + 1;
         if (u >= rows * g->vectors) {
@@ -26,7 +26,7 @@ static place locate(const nn_plan *p, int64_t u) {
         const int64_t row = (u - panel * 2 * rows) / width;
         return (place){l, panel, row - row % p->vector};
     }
-    return (place){p->n_layers, 0, 0};
+    return (place){p->n_blocks, 0, 0};
 }
 
 /* What updating rows [k0, k1) of a panel will write, and other threads have read */
@@ -42,6 +42,12 @@ static void prefetch_update(const nn_plan *p, int layer, int64_t panel, int64_t 
         nn_prefetch_all_to_write(p->transposed + (g->transposed + k * g->n_out + first * turned) * p->size,
                                  columns * turned * p->size);
     }
+}
+
+/* Of rows [k0, k1): weights decay, biases, gamma and beta do not */
+static int64_t decaying_rows(const nn_geometry *g, int64_t k0, int64_t k1) {
+    if (g->kind == NN_TABLE) return k1 - k0;
+    return g->kind != NN_DENSE ? 0 : k1 > g->k ? g->k - k0 : k1 - k0;
 }
 
 /* Rows [k0, k1) of a panel: gradient, then optimizer and transposed copy, or into the gradient's buffer */
@@ -62,6 +68,10 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
     } else if (g->kind == NN_DENSE) {
         const nn_outer o = nn_outer_of(p, &p->training[0], layer, b->rows);
         k->outer(&o, panel, k0, k1, gradient);
+    } else if (g->kind == NN_TABLE) {
+        const nn_workspace *w = &p->training[0];
+        const nn_embedding e = nn_embedding_of(p, layer, w->act[0], w->delta[1], w->rows);
+        k->embedding_gradient(&e, b->rows, panel, k0, k1, gradient);
     } else {
         const nn_pass pass = nn_pass_of(c, b, 0, thread);
         nn_norm_gradient(p, layer, &p->training[0], &pass, panel, gradient);
@@ -71,13 +81,13 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
         memset(gradient + (k1 - 1 - k0) * width * p->size, 0, (size_t)(width * p->size));
     if (c->gradient) return;
     if (b->factor != 1 || c->job->clip_value > 0) k->clip(b->factor, c->job->clip_value, (k1 - k0) * width, gradient);
-    const int64_t weight_rows = g->kind != NN_DENSE ? 0 : k1 > g->k ? g->k - k0 : k1 - k0; /* which decay */
+    const int64_t weight_rows = decaying_rows(g, k0, k1);
     char *slots[2];
     for (int s = 0; s < 2; s++) slots[s] = c->job->slots[s] ? (char *)c->job->slots[s] + at * p->size : NULL;
     char *w = p->parameters + at * p->size;
     if (g->l1 != 0 || g->l2 != 0) k->regularize(g->l1, g->l2, weight_rows * width, w, gradient);
     k->update(u, weight_rows * width, gradient, w, slots[0], slots[1]);
-    if (k1 > g->k) { /* biases, gamma and beta: no decay */
+    if (weight_rows < k1 - k0) { /* biases, gamma and beta */
         nn_update bias = *u;
         bias.decay = 0;
         const int64_t skip = weight_rows * width * p->size;
@@ -92,8 +102,8 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
 
 static void update_units(const run *c, const batch *b, const nn_update *u, int64_t u0, int64_t u1, int thread) {
     const nn_plan *p = c->p;
-    const place end = u1 >= p->n_vectors ? (place){p->n_layers, 0, 0} : locate(p, u1);
-    for (place at = locate(p, u0); at.layer < p->n_layers; at = (place){at.layer + 1, 0, 0}) {
+    const place end = u1 >= p->n_vectors ? (place){p->n_blocks, 0, 0} : locate(p, u1);
+    for (place at = locate(p, u0); at.layer < p->n_blocks; at = (place){at.layer + 1, 0, 0}) {
         if (at.layer > end.layer) return;
         const nn_geometry *g = &p->layers[at.layer];
         for (; at.panel < g->panels; at.panel++, at.row = 0) {

@@ -46,6 +46,7 @@ from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
 
 if TYPE_CHECKING:
     from nncore import callbacks, datasets, io, plot, schedules, testing
+    from nncore.columns import Columns
     from nncore.io import load
     from nncore.second_order import LBFGS, LevenbergMarquardt
 
@@ -59,6 +60,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "BatchNorm",
+    "Columns",
     "ConvergenceWarning",
     "Dense",
     "DivergenceError",
@@ -119,6 +121,8 @@ def __getattr__(name: str) -> Any:
 
     if name in ("callbacks", "datasets", "io", "plot", "schedules", "testing"):
         return importlib.import_module(f"nncore.{name}")
+    if name == "Columns":
+        return importlib.import_module("nncore.columns").Columns
     if name in ("LBFGS", "LevenbergMarquardt"):
         return getattr(importlib.import_module("nncore.second_order"), name)
     if name == "load":

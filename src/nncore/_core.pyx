@@ -20,7 +20,7 @@ from math import prod
 import numpy as np
 
 from nncore import losses
-from nncore.errors import NonFiniteData, NonFiniteLoss
+from nncore.errors import BadCode, NonFiniteData, NonFiniteLoss
 from nncore.specs import LayerSpec
 
 cdef extern from "nncore.h" nogil:
@@ -44,6 +44,10 @@ cdef extern from "nncore.h" nogil:
         NN_RMSPROP
         NN_ADAGRAD
         NN_LION
+    ctypedef struct nn_table:
+        int64_t column
+        int64_t cardinality
+        int64_t dim
     ctypedef struct nn_layer:
         int kind
         int64_t n_in
@@ -56,6 +60,8 @@ cdef extern from "nncore.h" nogil:
         double l1
         double l2
         double max_norm
+        const nn_table *tables
+        int n_tables
     ctypedef struct nn_plan:
         pass
     ctypedef nn_status (*nn_given)(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum)
@@ -126,6 +132,7 @@ cdef extern from "nncore.h" nogil:
     void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b)
     void nn_plan_refresh(nn_plan *plan)
     int nn_plan_finite(const nn_plan *plan, const void *buffer)
+    int64_t nn_plan_bad_code(const nn_plan *plan, const void *x, int64_t n, int *table)
     nn_status nn_job_prepare(nn_job *job, double *bytes_needed)
     void nn_job_release(nn_job *job)
     nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed)
@@ -165,7 +172,7 @@ _ACTIVATIONS = {
     "softplus": 9, "exponential": 10, "hard_sigmoid": 11, "hard_tanh": 12, "gelu": 13, "gelu_tanh": 14, "silu": 15,
     "mish": 16, "hard_silu": 17,
 }
-_KINDS = {"dense": 0, "dropout": 1, "batch_norm": 2, "layer_norm": 3, "noise": 4}
+_KINDS = {"dense": 0, "dropout": 1, "batch_norm": 2, "layer_norm": 3, "columns": 4, "noise": 5}
 _LOSSES = {
     "mse": 0, "bce": 1, "cross_entropy": 2, "mae": 3, "huber": 4, "hinge": 5, "poisson": 6, "quantile": 7, "cosine": 8,
 }

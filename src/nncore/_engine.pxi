@@ -18,7 +18,7 @@ cdef class NativeEngine:
     cdef unsigned long asking  # the thread that has a loss of the user's computed in the middle of a step; 0 for none
     cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
     cdef char code
-    cdef int n_layers
+    cdef int n_layers, n_tables  # tables: of a first layer with categories
     cdef readonly object dtype, shapes
     cdef list specs
     cdef readonly int64_t n_in, n_out, n_parameters
@@ -34,12 +34,17 @@ cdef class NativeEngine:
         self.n_layers = len(self.shapes)
         if self.n_layers == 0:
             raise ValueError("layers is empty; expected at least one")
+        self.n_tables = len(specs[0].tables)
         cdef nn_layer *described = <nn_layer *>calloc(self.n_layers, sizeof(nn_layer))
+        cdef nn_table *tables = <nn_table *>calloc(self.n_tables + 1, sizeof(nn_table))
         cdef nn_status status = NN_OK
         cdef double bytes_needed = 0
-        if described == NULL:
-            raise MemoryError()
         try:
+            if described == NULL or tables == NULL:
+                raise MemoryError()
+            for i, table in enumerate(specs[0].tables):
+                tables[i].column, tables[i].cardinality, tables[i].dim = table
+            described[0].tables, described[0].n_tables = tables, self.n_tables
             for i, spec in enumerate(specs):
                 described[i].kind = _KINDS[spec.kind]
                 described[i].n_in = spec.n_in
@@ -60,6 +65,7 @@ cdef class NativeEngine:
                 NN_F32 if dtype == "float32" else NN_F64, self.n_layers, described, &status, &bytes_needed
             )
         finally:
+            free(tables)
             free(described)
         if self.plan == NULL:
             _refuse(status, bytes_needed, NULL, 0)
@@ -112,7 +118,22 @@ cdef class NativeEngine:
             n, columns = view.shape[0], view.shape[1]
             PyBuffer_Release(view)
             raise ValueError(f"X has shape ({n}, {columns}); this network takes (n, {self.n_in}) with n > 0")
+        if self.n_tables:
+            self.check_codes(view)
         return 0
+
+    cdef int check_codes(self, Py_buffer *view) except -1:
+        cdef int table = 0
+        cdef int64_t row, n = view.shape[0]
+        with nogil:
+            row = nn_plan_bad_code(self.plan, view.buf, n, &table)
+        if row < 0:
+            return 0
+        column, cardinality, _ = self.specs[0].tables[table]
+        at = row * self.n_in + <int64_t>column
+        value = (<float *>view.buf)[at] if self.code == b"f" else (<double *>view.buf)[at]
+        PyBuffer_Release(view)
+        raise BadCode("X", row, column, value, cardinality)
 
     cdef int view_targets(self, y, int64_t n, Py_buffer *view) except -1:
         cdef bint fits
@@ -145,39 +166,43 @@ cdef class NativeEngine:
 
     cdef int pack(self, arrays, void *buffer) except -1:
         cdef Py_buffer w, b
-        arrays = list(arrays)
-        needed = sum(map(len, self.shapes))
-        if len(arrays) != needed:
-            raise ValueError(f"{len(arrays)} arrays were given; expected {needed}")
-        at = 0
-        for layer, shapes in enumerate(self.shapes):
-            if not shapes:
-                continue
-            weight, bias = (np.ascontiguousarray(array, self.dtype) for array in arrays[at : at + 2])
-            at += 2
-            if [weight.shape, bias.shape] != shapes:
-                raise ValueError(f"layer {layer} takes shapes {shapes[0]} and {shapes[1]}")
-            PyObject_GetBuffer(weight, &w, PyBUF_C_CONTIGUOUS)
-            PyObject_GetBuffer(bias, &b, PyBUF_C_CONTIGUOUS)
-            nn_pack(self.plan, layer, w.buf, b.buf, buffer)
+        cdef int block
+        arrays = [np.ascontiguousarray(array, self.dtype) for array in arrays]
+        shapes = [shape for of_layer in self.shapes for shape in of_layer]
+        if [array.shape for array in arrays] != shapes:
+            raise ValueError(f"arrays have the shapes {[array.shape for array in arrays]}; expected {shapes}")
+        for block, rest, last in self.blocks(arrays):
+            PyObject_GetBuffer(rest, &w, PyBUF_C_CONTIGUOUS)
+            PyObject_GetBuffer(last, &b, PyBUF_C_CONTIGUOUS)
+            nn_pack(self.plan, block, w.buf, b.buf, buffer)
             PyBuffer_Release(&b)
             PyBuffer_Release(&w)
         return 0
 
     cdef list unpack(self, const void *buffer):
         cdef Py_buffer w, b
-        arrays = []
-        for layer, shapes in enumerate(self.shapes):
-            if not shapes:
-                continue
-            weight, bias = (_empty(shape, self.dtype) for shape in shapes)
-            PyObject_GetBuffer(weight, &w, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-            PyObject_GetBuffer(bias, &b, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-            nn_unpack(self.plan, layer, buffer, w.buf, b.buf)
+        cdef int block
+        arrays = [_empty(shape, self.dtype) for of_layer in self.shapes for shape in of_layer]
+        for block, rest, last in self.blocks(arrays):
+            PyObject_GetBuffer(rest, &w, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+            PyObject_GetBuffer(last, &b, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+            nn_unpack(self.plan, block, buffer, w.buf, b.buf)
             PyBuffer_Release(&b)
             PyBuffer_Release(&w)
-            arrays += [weight, bias]
         return arrays
+
+    cdef list blocks(self, arrays):
+        """(block of the plan, its rows but the last, its last row) of arrays in the order of `get_weights`."""
+        found = []
+        for t, table in enumerate(arrays[: self.n_tables]):
+            last = len(table) - 1
+            found.append((self.n_layers + t, table[:last], table[last]))
+        at = self.n_tables
+        for layer, shapes in enumerate(self.shapes):
+            if shapes and not (layer == 0 and self.n_tables):
+                found.append((layer, arrays[at], arrays[at + 1]))
+                at += 2
+        return found
 
     # ------------------------------------------------------------------------------------------------- state
 

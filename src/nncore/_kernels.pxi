@@ -85,6 +85,26 @@ cdef extern from "kernels.h" nogil:
         double correction1
         double correction2
         double correction3
+    ctypedef struct kernel_columns "nn_columns":
+        const void *x
+        int64_t x_rows
+        void *out
+        int64_t out_rows
+        int64_t n
+        const int64_t *copied
+        int64_t n_copied
+        int width
+    ctypedef struct kernel_embedding "nn_embedding":
+        const void *x
+        int64_t x_rows
+        int64_t column
+        const void *w
+        int64_t codes
+        int64_t n
+        void *out
+        int64_t out_rows
+        int64_t offset
+        int width
     ctypedef struct kernel_keys "nn_keys":
         uint64_t seed
         uint64_t stream
@@ -154,6 +174,9 @@ cdef extern from "kernels.h" nogil:
         void (*layer_norm_backward)(const kernel_norm *, int64_t, int64_t)
         void (*layer_norm_gradient)(const kernel_norm *, int64_t, int64_t, int64_t, void *)
         void (*dropout)(const kernel_dropout *, int64_t, int64_t)
+        void (*columns)(const kernel_columns *, int64_t, int64_t)
+        void (*embedding)(const kernel_embedding *, int64_t, int64_t)
+        void (*embedding_gradient)(const kernel_embedding *, int64_t, int64_t, int64_t, int64_t, void *)
         void (*noise)(const kernel_dropout *, int64_t, int64_t)
         void (*regularize)(double, double, int64_t, const void *, void *)
         void (*clip)(double, double, int64_t, void *)
@@ -473,6 +496,28 @@ cdef class Kernels:
         a.outputs_rows = 0 if outputs is None else outputs.shape[1]
         a.width = self.width
         self.table.dropout(&a, r0, r1)
+
+    def columns(self, x, out, int64_t n, copied, int64_t r0, int64_t r1):
+        cdef kernel_columns a
+        a.x, a.x_rows = self.reals(x), x.shape[1]
+        a.out, a.out_rows = self.written(out), out.shape[1]
+        a.n = n
+        a.copied, a.n_copied = <const int64_t *>_address(copied, 8, False), copied.shape[0]
+        a.width = self.width
+        self.table.columns(&a, r0, r1)
+
+    def embedding(self, x, int64_t column, w, int64_t codes, int64_t n, out, int64_t offset, int64_t r0, int64_t r1,
+                  panel=None, dst=None):
+        """Forward over rows [r0, r1); or, where a panel is given, its gradient over r1 rows, codes k0.. of `dst`'s rows."""
+        cdef kernel_embedding a
+        a.x, a.x_rows, a.column = self.reals(x), x.shape[1], column
+        a.w, a.codes, a.n = self.reals(w), codes, n
+        a.out, a.out_rows, a.offset = self.written(out), out.shape[1], offset
+        a.width = self.width
+        if panel is None:
+            self.table.embedding(&a, r0, r1)
+        else:
+            self.table.embedding_gradient(&a, r1, panel, r0, r0 + dst.shape[0], self.written(dst))
 
     def noise(self, x, out, int64_t n, int64_t r0, int64_t r1, double stddev, seed, stream, uint32_t purpose,
               int64_t first=0, outputs=None, int activation=0, double alpha=0.1):

@@ -160,7 +160,7 @@ class NetworkBase:
         arrays: list[Array] = []
         for at, (index, shape) in enumerate(expected):
             array = checks.numeric(given[at], f"weights[{at}]")
-            if layout == "out_in" and len(shape) == 2:
+            if layout == "out_in" and isinstance(self._layers[index], Dense) and len(shape) == 2:
                 if array.shape != shape[::-1]:
                     raise ValueError(
                         f"weights[{at}] has shape {array.shape}; layer {index} takes {shape[::-1]} with layout 'out_in'"

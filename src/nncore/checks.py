@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from nncore.errors import BadCode
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -345,6 +347,35 @@ def class_labels(y: NDArray[Any], name: str, n_classes: int, taker: str = "this 
         label = labels[wrong.argmax()].item()
         raise ValueError(f"{name} has label {f'{label:.17g}' if isinstance(label, float) else label}; {expected}")
     return labels.astype(np.intp, copy=False)
+
+
+def codes(X: NDArray[Any], name: str, tables: Iterable[tuple[int, int, int]]) -> None:
+    """Refuse codes of categories that are no whole numbers or out of range.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_in)
+        The data.
+    name : str
+        The argument's name.
+    tables : iterable of (column, cardinality, dim)
+        Which columns hold codes, 0 to cardinality - 1.
+
+    Raises
+    ------
+    BadCode
+        For the first row with one.
+    """
+    found: tuple[int, int, int] | None = None
+    for column, cardinality, _ in tables:
+        values = X[:, column]
+        right = (values >= 0) & (values < cardinality) & (values == np.floor(values))  # NaN is never right
+        row = int(right.argmin())
+        if not right[row] and (found is None or row < found[0]):
+            found = row, column, cardinality
+    if found is not None:
+        row, column, cardinality = found
+        raise BadCode(name, row, column, float(X[row, column]), cardinality)
 
 
 def pair(pred: Any, target: Any) -> tuple[NDArray[Any], NDArray[Any]]:

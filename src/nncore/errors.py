@@ -128,6 +128,33 @@ class NonFiniteData(ValueError):
         return f"{self.argument} has a non-finite value (NaN or infinity) in row {self.row}; expected finite numbers"
 
 
+class BadCode(ValueError):
+    """A column of categories holds a number that is no code of its.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the argument, such as ``"X"``.
+    row, column : int
+        Where in the array that was given.
+    value : float
+        What is there.
+    cardinality : int
+        How many codes the column has.
+    """
+
+    def __init__(self, argument: str, row: int, column: int, value: float, cardinality: int) -> None:
+        super().__init__(argument, row, column, value, cardinality)
+
+    def __str__(self) -> str:
+        """Return the message."""
+        argument, row, column, value, cardinality = self.args
+        return (
+            f"{argument} has {value:g} in row {row}, column {column}; expected a whole number, 0 to {cardinality - 1}, "
+            "the code of a category"
+        )
+
+
 class NonFiniteLoss(ArithmeticError):
     """A step's loss is not finite. Raised by the engines, for training to translate.
 

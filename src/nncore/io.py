@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import activations, checks
+from nncore.columns import Columns
 from nncore.layers import Dense, Layer
 from nncore.network import Sequential
 from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
@@ -186,6 +187,11 @@ def _layer(entry: dict[str, Any]) -> Layer:
     if kind == "Dense":
         return Dense(**entry)
     size = entry.pop("n_in")
+    if kind == "Columns":
+        tables = entry.pop("tables")
+        if entry or not all(isinstance(table, list) and len(table) == 3 for table in tables):
+            raise ValueError("a layer Columns has settings that this version does not know")
+        return Columns({column: (cardinality, dim) for column, cardinality, dim in tables}, size)
     if kind == "Dropout":
         return Dropout(**entry).sized(checks.positive_int(size, "n_in"))
     if kind == "GaussianNoise":

@@ -56,6 +56,9 @@ class Layer:
         """Return the parameters that training starts from."""
         return []
 
+    def check_inputs(self, X: Array, name: str) -> None:
+        """Raise ValueError where the layer, a network's first, cannot take the numbers of `X`."""
+
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the parameters."""
@@ -192,6 +195,9 @@ def checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
             )
         if layer.activation.name == "softmax" and index < len(result) - 1:
             raise ValueError(f"layers[{index}] has the activation softmax, which is for the last layer only")
+    for index, layer in enumerate(result):
+        if index > 0 and layer.spec().kind == "columns":
+            raise ValueError(f"layers[{index}] is Columns, which takes codes: expected it first")
     if result[-1].spec().kind in ("dropout", "noise"):
         name = type(result[-1]).__name__
         raise ValueError(f"the last layer is {name}; expected one that gives outputs, such as Dense")

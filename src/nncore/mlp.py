@@ -11,7 +11,7 @@ from nncore.network import Sequential
 from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nncore.activations import Activation
     from nncore.initializers import Initializer
@@ -35,10 +35,12 @@ class MLP(Sequential):
         A `BatchNorm` or `LayerNorm` in each hidden layer, between the weighted sums and the activation.
     initializer : str or callable, default "auto"
         Initial weights of every layer; see `Dense`.
+    categories : mapping of int to int or (int, int), optional
+        Columns of `X` that hold codes, with their cardinalities, or (cardinality, dim): a layer `Columns` embeds them.
     dtype, seed, backend
         As for `Sequential`.
     input_noise : float, default 0
-        Standard deviation of a `GaussianNoise` on the inputs; 0 for none.
+        Standard deviation of a `GaussianNoise` on the inputs, behind the `Columns` if there are any; 0 for none.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class MLP(Sequential):
         seed: int = 0,
         backend: str | None = None,
         *,
+        categories: Mapping[int, int | tuple[int, int]] | None = None,
         input_noise: float = 0.0,
     ) -> None:
         if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
@@ -70,7 +73,14 @@ class MLP(Sequential):
         stddev = checks.finite_float(input_noise, "input_noise", low=0.0)
         if norm is not None:
             norm = checks.one_of(norm, "norm", ("batch", "layer"))
-        layers: list[Layer] = [GaussianNoise(stddev)] if stddev else []
+        layers: list[Layer] = []
+        if categories is not None:
+            from nncore.columns import Columns  # many programs go without
+
+            layers.append(Columns(categories, units[0]))
+            units[0] = layers[0].n_out
+        if stddev:
+            layers.append(GaussianNoise(stddev))
         for n_in, n_out in pairwise(units[:-1]):
             if norm is None:
                 layers.append(Dense(n_in, n_out, activation, initializer))

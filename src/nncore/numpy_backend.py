@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nncore import losses, numpy_layers, streams
+from nncore import checks, losses, numpy_layers, streams
 from nncore.errors import NonFiniteData, NonFiniteLoss
 from nncore.heads import head_for
 from nncore.numpy_layers import Rows
@@ -88,6 +88,10 @@ class NumpyEngine(NumpyParameters):
             raise TypeError(f"X must be a C-contiguous array of {self.dtype}")
         if X.ndim != 2 or X.shape[1] != self.n_in or X.shape[0] == 0:
             raise ValueError(f"X has shape {X.shape}; this network takes (n, {self.n_in}) with n > 0")
+        self._check_codes(X)
+
+    def _check_codes(self, X: Array) -> None:
+        checks.codes(X, "X", self._layers[0].spec.tables)
 
     def _forward(self, x: Array) -> list[Array]:
         """Return ``[x, output of layer 0, output of layer 1, ...]``."""
@@ -116,6 +120,7 @@ class NumpyEngine(NumpyParameters):
             If a loss of the user's, or its gradient, is not finite.
         """
         own = isinstance(loss, losses.OwnLoss)
+        self._check_codes(X)
         with np.errstate(all="ignore"):
             require_finite("X", X)
             if not own:
@@ -146,6 +151,7 @@ class NumpyEngine(NumpyParameters):
 
     def job(self, X: Array, y: Array, **settings: Any) -> NumpyJob:
         """Describe a training run over the rows of `X`; see `NumpyJob`."""
+        self._check_codes(X)
         return NumpyJob(self, X, y, **settings)
 
     def run(self, job: NumpyJob, first_step: int, n_steps: int) -> None:

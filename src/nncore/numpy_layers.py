@@ -92,6 +92,36 @@ class NumpyDense(_Activated):
         return d @ self.weight.T if needed else None
 
 
+class NumpyColumns(_Activated):
+    """Columns passed on, then the rows of the tables that codes stand for; see `nncore.columns.Columns`."""
+
+    def __init__(self, spec: LayerSpec, parameters: Sequence[Array], gradients: Sequence[Array]) -> None:
+        self.activation = activations.identity
+        self.spec = spec
+        self.parameters, self.gradients = parameters, gradients
+        self.coded = [column for column, _, _ in spec.tables]
+        self.passed = [column for column in range(spec.n_in) if column not in set(self.coded)]
+
+    def forward(self, x: Array, rows: Rows | None) -> Array:
+        """Return the outputs."""
+        codes = x[:, self.coded].astype(np.intp)
+        if rows is not None:
+            self.codes = codes
+        embedded = [table[codes[:, t]] for t, table in enumerate(self.parameters)]
+        return np.concatenate([x[:, self.passed], *embedded], axis=1)
+
+    logits = forward
+
+    def backward(self, d: Array, needed: bool) -> Array | None:
+        """Add up each code's deltas; nothing below takes a gradient."""
+        at = len(self.passed)
+        for t, gradient in enumerate(self.gradients):
+            gradient[...] = 0
+            np.add.at(gradient, self.codes[:, t], d[:, at : at + gradient.shape[1]])
+            at += gradient.shape[1]
+        return None
+
+
 class NumpyDropout(_Activated):
     """x m / (1 - rate), m drawn from the streams; see `nncore.regularization.Dropout`."""
 
@@ -231,7 +261,7 @@ class NumpyLayerNorm(_Activated):
         return dx
 
 
-NumpyLayer = NumpyDense | NumpyDropout | NumpyNoise | NumpyBatchNorm | NumpyLayerNorm
+NumpyLayer = NumpyDense | NumpyColumns | NumpyDropout | NumpyNoise | NumpyBatchNorm | NumpyLayerNorm
 
 
 def make(spec: LayerSpec, index: int, parameters: Sequence[Array], gradients: Sequence[Array]) -> NumpyLayer:
@@ -240,7 +270,8 @@ def make(spec: LayerSpec, index: int, parameters: Sequence[Array], gradients: Se
         return NumpyDropout(spec, index)
     if spec.kind == "noise":
         return NumpyNoise(spec, index)
-    kinds: dict[str, type[NumpyDense] | type[NumpyBatchNorm] | type[NumpyLayerNorm]] = {
+    kinds: dict[str, type[NumpyDense] | type[NumpyColumns] | type[NumpyBatchNorm] | type[NumpyLayerNorm]] = {
+        "columns": NumpyColumns,
         "dense": NumpyDense,
         "batch_norm": NumpyBatchNorm,
         "layer_norm": NumpyLayerNorm,

@@ -146,6 +146,8 @@ def _steps(network: Sequential, engine: Any, optimizer: Optimizer, rows: int, co
     batches = _BATCHES if _BATCHES * rows * network.n_in * network.dtype.itemsize < _MOST_BYTES else 1
     rng = np.random.default_rng(0)
     X = rng.standard_normal((batches * rows, network.n_in), dtype=network.dtype.type)
+    for column, cardinality, _ in network.layers[0].spec().tables:
+        X[:, column] = rng.integers(0, cardinality, len(X))
     if loss.name == "cross_entropy":
         y: Any = rng.integers(0, network.n_out, len(X), dtype=np.int32)
     else:

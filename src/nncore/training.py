@@ -92,6 +92,7 @@ def fit(
     mapped = isinstance(X, np.memmap)  # then nobody knows how long it takes to read a row
     if not chunks:
         X = checks.matrix(X, "X", network.n_in, network.dtype)
+        network.layers[0].check_inputs(X, "X")
         y = _targets(network, y, len(X), loss)
         given_weights = weights.samples(sample_weight, len(X))
     elif sample_weight is not None or class_weight is not None:
@@ -314,6 +315,7 @@ def _validation_data(
         what = f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
         raise TypeError(f"validation_data is {what}; expected (X, y) or (X, y, sample_weight)")
     X = checks.matrix(given[0], "validation_data X", network.n_in, network.dtype)
+    network.layers[0].check_inputs(X, "validation_data X")
     y = _targets(network, given[1], len(X), loss, "validation_data y")
     row_weights = weights.samples(given[2] if len(given) == 3 else None, len(X), "validation_data sample_weight")
     row_weights = weights.for_engine(row_weights, None, y, loss, "rows of validation_data")
@@ -351,6 +353,7 @@ def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict
 
     def prepared(X: Any, y: Any, of: str) -> tuple[Array, Array]:
         X = checks.matrix(X, "X" + of, network.n_in, network.dtype)
+        network.layers[0].check_inputs(X, "X" + of)
         return X, _targets(network, y, len(X), loss, "y" + of)
 
     return Chunks(engine, X, prepared, settings)
