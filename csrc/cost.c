@@ -154,7 +154,7 @@ double nn_predict_step(const nn_plan *p, int64_t rows_, int optimizer, int threa
         nn_cost c = {0};
         if (g->kind != NN_DENSE) { /* a few passes over the rows */
             c.forward = c.backward = CALL + slot * rows * below * (g->kind == NN_DROPOUT ? 50 : 8);
-            if (g->kind == NN_NOISE) c.forward = CALL + slot * rows * below * 70;
+            if (g->kind == NN_NOISE) c.forward = CALL + slot * rows * below * 100;
             c.update = g->k > 0 ? CALL + slot * below * (rows * 3 + 2 * optimizer_slots(optimizer)) : 0;
             if (layers) layers[l] = c;
             through += c.forward + c.backward;

@@ -204,3 +204,21 @@ def test_mlp_takes_input_noise():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_noise_behind_columns_of_codes_is_on_what_they_stand_for(norm):
+    """The layer of codes comes first, as noise would make them no codes; the backends agree."""
+    pytest.importorskip("nncore._core")
+    rng = np.random.default_rng(8)
+    X, y = rng.standard_normal((90, 3)), rng.standard_normal((90, 2))
+    X[:, 1] = rng.integers(0, 5, 90)
+    found = []
+    for backend in ("native", "numpy"):
+        net = nn.MLP([3, 7, 2], "tanh", dtype="float64", seed=1, backend=backend, norm=norm,
+                     categories={1: (5, 2)}, input_noise=0.2)  # fmt: skip
+        assert [type(layer).__name__ for layer in net.layers][:2] == ["Columns", "GaussianNoise"]
+        net.fit(X, y, epochs=4, batch_size=16, optimizer=nn.Adam(0.01, clip_norm=0.3))
+        found.append(net.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-11)

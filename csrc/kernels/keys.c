@@ -10,6 +10,18 @@ enum { LANES = NN_VECTOR_BYTES / 8 };
 typedef uint64_t wide __attribute__((vector_size(NN_VECTOR_BYTES)));
 typedef uint64_t unaligned_wide __attribute__((vector_size(NN_VECTOR_BYTES), aligned(8), may_alias));
 
+/* The first halves of a and b in turns: a0 b0 a1 b1 ...; the second halves */
+#if NN_VECTOR_BYTES == 64
+#define FIRST_HALVES(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define SECOND_HALVES(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif NN_VECTOR_BYTES == 32
+#define FIRST_HALVES(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define SECOND_HALVES(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define FIRST_HALVES(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define SECOND_HALVES(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+
 /* the 64-bit products of the low halves */
 INLINE wide multiply(wide a, wide b) {
 #if defined(NN_ISA_avx512)
@@ -72,9 +84,13 @@ void NN_FN(keys)(const nn_keys *k, int64_t n, uint64_t *out) {
             continue;
         }
         philox(all((uint64_t)i / 2 + k->first / 2) + lanes, k->seed, k->stream, k->purpose, &even, &odd);
+        if (wanted >= 2 * LANES) {
+            *(unaligned_wide *)(out + i) = FIRST_HALVES(even, odd);
+            *(unaligned_wide *)(out + i + LANES) = SECOND_HALVES(even, odd);
+            continue;
+        }
         *(unaligned_wide *)e = even;
         *(unaligned_wide *)o = odd;
-        for (int64_t j = 0; j < (wanted < 2 * LANES ? wanted : 2 * LANES); j++)
-            out[i + j] = j % 2 ? o[j / 2] : e[j / 2];
+        for (int64_t j = 0; j < wanted; j++) out[i + j] = j % 2 ? o[j / 2] : e[j / 2];
     }
 }
