@@ -109,6 +109,7 @@ typedef struct nn_layer {
     double rate;              /* dropout: the probability of a zero; noise: its standard deviation */
     double epsilon, momentum; /* normalisation; running = (1 - momentum) running + momentum batch */
     double l1, l2;            /* dense: l1 sign(w) + l2 w is added to the gradient */
+    double decay;             /* dense: before an update weights are multiplied by 1 - rate * decay */
     double max_norm;          /* dense: the most that a column of weights may measure; 0: no bound */
     const nn_table *tables; /* columns, the first layer only: by ascending column. The outputs are the other columns, in
                                  their order, then what each table has for its code */

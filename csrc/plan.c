@@ -116,6 +116,7 @@ static nn_status lay_out(nn_plan *p, const nn_layer *layers, double *bytes_neede
                            .momentum = given->momentum,
                            .l1 = given->l1,
                            .l2 = given->l2,
+                           .decay = given->decay,
                            .max_norm = given->max_norm};
         p->has_max_norm |= g->max_norm > 0;
         const nn_status status = place(p, l, bytes_needed);

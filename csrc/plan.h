@@ -12,7 +12,7 @@ typedef struct nn_geometry {
     int64_t n_in, n_out;
     int64_t k; /* rows of its weights, without the last: n_in before the bias, 1 for gamma and beta, -1 for none */
     int activation;
-    double alpha, rate, epsilon, momentum, l1, l2, max_norm;
+    double alpha, rate, epsilon, momentum, l1, l2, decay, max_norm;
     int idle_bias;      /* a batch normalisation follows, which takes any bias (or beta) away: its gradient is zero */
     int64_t state;      /* offset of running mean and variance, in elements; -1: none */
     int64_t statistics; /* offset in a thread's own statistics, and of the parts of a chunk of rows */

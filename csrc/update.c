@@ -86,6 +86,7 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
     for (int s = 0; s < 2; s++) slots[s] = c->job->slots[s] ? (char *)c->job->slots[s] + at * p->size : NULL;
     char *w = p->parameters + at * p->size;
     if (g->l1 != 0 || g->l2 != 0) k->regularize(g->l1, g->l2, weight_rows * width, w, gradient);
+    if (g->decay != 0) k->clip(1 - u->rate * g->decay, 0, weight_rows * width, w);
     k->update(u, weight_rows * width, gradient, w, slots[0], slots[1]);
     if (weight_rows < k1 - k0) { /* biases, gamma and beta */
         nn_update bias = *u;

@@ -25,7 +25,10 @@ LAYERS = {
     "batch at the end": lambda: [D(12, 20, "relu"), D(20, 4), nn.BatchNorm(momentum=0.5)],
     "layer": lambda: [D(12, 20), nn.LayerNorm(activation="tanh"), D(20, 4, "softmax")],
     "layer of the inputs": lambda: [nn.LayerNorm(), D(12, 37, "relu"), nn.LayerNorm(), D(37, 4, "softmax")],
-    "penalties": lambda: [D(12, 20, "relu", l1=1e-3, l2=1e-2, max_norm=1.1), D(20, 4, "softmax", max_norm=0.9)],
+    "penalties": lambda: [
+        D(12, 20, "relu", l1=1e-3, l2=1e-2, max_norm=1.1, weight_decay=0.2),
+        D(20, 4, "softmax", max_norm=0.9),
+    ],
     "all": lambda: [
         D(12, 20, l2=1e-3),
         nn.BatchNorm(activation="relu"),
@@ -186,6 +189,21 @@ def test_penalties_are_derivatives_of_what_they_say(backend):
 
 
 @each_backend
+@pytest.mark.parametrize("optimizer", [nn.SGD, nn.Adam, nn.Lion])
+def test_decay_of_a_layer_is_decoupled(backend, optimizer):
+    rate, decay = 0.125, 0.25
+    X, y = np.random.default_rng(2).standard_normal((7, 4)), np.ones((7, 3))
+    plain = nn.Sequential([D(4, 3)], dtype="float64", seed=5, backend=backend)
+    net = nn.Sequential([D(4, 3, weight_decay=decay)], dtype="float64", seed=5, backend=backend)
+    weight = net.get_weights()[0]
+    for each in (plain, net):
+        each.train_step(X, y, optimizer=optimizer(rate))
+    expected = plain.get_weights()[0] - rate * decay * weight
+    np.testing.assert_allclose(net.get_weights()[0], expected, rtol=1e-12)
+    np.testing.assert_array_equal(net.get_weights()[1], plain.get_weights()[1])
+
+
+@each_backend
 @shapes
 def test_networks_are_saved_copied_and_described(shape, backend, tmp_path):
     X, y = data(shape)
@@ -258,6 +276,7 @@ def test_the_state_can_be_read_and_set():
         (lambda: nn.MLP([3, 4, 2], norm="group"), "norm is 'group'"),
         (lambda: nn.MLP([3, 4, 2], dropout=1), "dropout is 1"),
         (lambda: D(3, 4, l1=-1.0), "l1 is -1.0"),
+        (lambda: D(3, 4, weight_decay=-1.0), "weight_decay is -1.0"),
         (lambda: D(3, 4, max_norm=0), "max_norm is 0"),
         (lambda: nn.MLP([3, 4, 2], norm="batch").set_state([np.zeros(4)]), "state has 1 arrays"),
         (lambda: nn.MLP([3, 4, 2], norm="batch").set_state([np.zeros(4), -np.ones(4)]), r"state\[1\]"),

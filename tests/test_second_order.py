@@ -306,6 +306,7 @@ REFUSED = {
     "BatchNorm": (lambda: [nn.Dense(5, 4), nn.BatchNorm(), nn.Dense(4, 3)], "layer 1 is BatchNorm"),
     "l1": (lambda: [nn.Dense(5, 4), nn.Dense(4, 3, l1=0.1)], "layer 1 has l1=0.1"),
     "max_norm": (lambda: [nn.Dense(5, 4, max_norm=2.0), nn.Dense(4, 3)], "layer 0 has max_norm=2.0"),
+    "decay": (lambda: [nn.Dense(5, 4, weight_decay=2.0), nn.Dense(4, 3)], "layer 0 has weight_decay=2.0"),
     "l2": (lambda: [nn.Dense(5, 4, l2=0.1), nn.Dense(4, 3)], "layer 0 has l2=0.1.* expected LBFGS"),
     "LayerNorm": (lambda: [nn.Dense(5, 4), nn.LayerNorm(), nn.Dense(4, 3)], "layer 1 is LayerNorm"),
 }

@@ -59,6 +59,7 @@ cdef extern from "nncore.h" nogil:
         double momentum
         double l1
         double l2
+        double decay
         double max_norm
         const nn_table *tables
         int n_tables

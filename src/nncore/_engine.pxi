@@ -56,6 +56,7 @@ cdef class NativeEngine:
                 described[i].momentum = spec.momentum
                 described[i].l1 = spec.l1
                 described[i].l2 = spec.l2
+                described[i].decay = spec.decay
                 described[i].max_norm = spec.max_norm
                 if i and spec.n_in != specs[i - 1].n_out:
                     raise ValueError(

@@ -23,7 +23,7 @@ def require_smooth(network: Any, optimizer: str) -> None:
     Raises
     ------
     ValueError
-        If a layer is a dropout, noise or a batch normalisation, or has l1 or max_norm.
+        If a layer is a dropout, noise or a batch normalisation, or has l1, max_norm or weight_decay.
     """
     for index, layer in enumerate(network.layers):
         spec, name = layer.spec(), type(layer).__name__
@@ -42,15 +42,16 @@ def require_smooth(network: Any, optimizer: str) -> None:
                 f"layer {index} has l1={spec.l1!r}, which has kinks; {optimizer} takes smooth losses: expected l2, or "
                 "another optimizer, such as Adam"
             )
-        if spec.max_norm:
-            raise ValueError(
-                f"layer {index} has max_norm={spec.max_norm!r}, which would undo what {optimizer}'s steps were tried "
-                "out for: expected l2, or another optimizer, such as Adam"
-            )
+        for setting, value in (("max_norm", spec.max_norm), ("weight_decay", spec.decay)):
+            if value:
+                raise ValueError(
+                    f"layer {index} has {setting}={value!r}, which would undo what {optimizer}'s steps were tried out "
+                    "for: expected l2, or another optimizer, such as Adam"
+                )
 
 
 def require_plain_dense(network: Any, optimizer: str) -> None:
-    """Refuse all but dense layers without l1, l2 and max_norm.
+    """Refuse all but dense layers without l1, l2, max_norm and weight_decay.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def require_plain_dense(network: Any, optimizer: str) -> None:
                 f"layer {index} is {type(layer).__name__}; {optimizer} takes dense layers only, whose derivatives it "
                 "knows: expected another optimizer, such as LBFGS or Adam"
             )
-        for setting in ("l1", "l2", "max_norm"):
+        for setting in ("l1", "l2", "max_norm", "weight_decay"):
             if getattr(layer, setting):
                 raise ValueError(
                     f"layer {index} has {setting}={getattr(layer, setting)!r}; {optimizer} lowers a plain sum of "

@@ -88,6 +88,9 @@ class Dense(Layer):
     l1, l2 : float, default 0
         ``l1 * sign(W) + l2 * W`` is added to the gradient of the weights, not of the biases: the derivative of
         ``l1 * sum(abs(W)) + l2 / 2 * sum(W**2)``, which the reported loss leaves out.
+    weight_decay : float, default 0
+        Decoupled weight decay: before each update W is multiplied by ``1 - rate * weight_decay``, with the rate of that
+        update and whatever the optimizer (I. Loshchilov, F. Hutter, 2019). The optimizer's own comes on top.
     max_norm : float, optional
         After each update, a unit's column of weights that is longer than this is scaled down to it.
 
@@ -110,7 +113,7 @@ class Dense(Layer):
     Dense(64, 32, activation=relu)
     """
 
-    __slots__ = ("activation", "initializer", "l1", "l2", "max_norm")
+    __slots__ = ("activation", "initializer", "l1", "l2", "max_norm", "weight_decay")
 
     def __init__(
         self,
@@ -122,11 +125,13 @@ class Dense(Layer):
         l1: float = 0.0,
         l2: float = 0.0,
         max_norm: float | None = None,
+        weight_decay: float = 0.0,
     ) -> None:
         self.n_in = checks.positive_int(n_in, "n_in")
         self.n_out = checks.positive_int(n_out, "n_out")
         self.l1 = checks.finite_float(l1, "l1", low=0.0)
         self.l2 = checks.finite_float(l2, "l2", low=0.0)
+        self.weight_decay = checks.finite_float(weight_decay, "weight_decay", low=0.0)
         self.max_norm = None if max_norm is None else checks.finite_float(max_norm, "max_norm", low=0.0)
         if self.max_norm == 0.0:
             raise ValueError("max_norm is 0; expected a number above 0, or None for no bound")
@@ -146,6 +151,7 @@ class Dense(Layer):
             l1=self.l1,
             l2=self.l2,
             max_norm=self.max_norm or 0.0,
+            decay=self.weight_decay,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -160,6 +166,7 @@ class Dense(Layer):
             "l1": self.l1,
             "l2": self.l2,
             "max_norm": self.max_norm,
+            "weight_decay": self.weight_decay,
         }
 
     def initial(self, seed: int, stream: int) -> list[Array]:
@@ -169,7 +176,8 @@ class Dense(Layer):
 
     def __repr__(self) -> str:
         more = "" if self.initializer == "auto" else f", initializer={self.initializer!r}"
-        more += "".join(f", {name}={getattr(self, name)!r}" for name in ("l1", "l2", "max_norm") if getattr(self, name))
+        names = ("l1", "l2", "max_norm", "weight_decay")
+        more += "".join(f", {name}={getattr(self, name)!r}" for name in names if getattr(self, name))
         return f"Dense({self.n_in}, {self.n_out}, activation={self.activation!r}{more})"
 
 

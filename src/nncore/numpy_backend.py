@@ -192,7 +192,7 @@ class NumpyEngine(NumpyParameters):
                         for layer in self._normalized():
                             layer.keep_running(len(x))
                         self._clip(optimizer)
-                        self._regularize()
+                        self._regularize(rate)
                         for weight, gradient, slots, decay in job.updates:
                             optimizer.update(weight, gradient, slots, rate, optimizer.steps, decay)
                         self._limit_norms()
@@ -214,13 +214,17 @@ class NumpyEngine(NumpyParameters):
             limit = gradient.dtype.type(optimizer.clip_value)
             np.clip(gradient, -limit, limit, out=gradient)
 
-    def _regularize(self) -> None:
-        """Add l1 sign(W) + l2 W to the gradients of the layers that have these."""
+    def _regularize(self, rate: float) -> None:
+        """Add l1 sign(W) + l2 W to the gradients, and let the weights decay, in the layers that ask for it."""
         for layer in self._layers:
-            if isinstance(layer, numpy_layers.NumpyDense) and (layer.spec.l1 or layer.spec.l2):
-                weight, gradient = layer.weight, layer.gradients[0]
-                gradient += weight.dtype.type(layer.spec.l2) * weight
-                gradient += weight.dtype.type(layer.spec.l1) * np.sign(weight)
+            if not isinstance(layer, numpy_layers.NumpyDense):
+                continue
+            weight, gradient, spec = layer.weight, layer.gradients[0], layer.spec
+            if spec.l1 or spec.l2:
+                gradient += weight.dtype.type(spec.l2) * weight
+                gradient += weight.dtype.type(spec.l1) * np.sign(weight)
+            if spec.decay:
+                weight *= weight.dtype.type(1 - rate * spec.decay)
 
     def _limit_norms(self) -> None:
         """Scale columns of weights that are longer than their layer's max_norm down to it."""

@@ -102,7 +102,7 @@ class LBFGS(SecondOrder):
     ------
     TypeError, ValueError
         If it is no such number; in ``fit``, if `batch_size` is below the number of rows, or a layer is a `Dropout`,
-        `GaussianNoise` or `BatchNorm`, or has l1 or max_norm.
+        `GaussianNoise` or `BatchNorm`, or has l1, max_norm or weight_decay.
 
     Notes
     -----
@@ -193,7 +193,7 @@ class LevenbergMarquardt(SecondOrder):
     ------
     TypeError, ValueError
         If it is no such number; in ``fit``, if the loss is not mse, `batch_size` is below the number of rows or a layer
-        is not dense, or has l1, l2 or max_norm.
+        is not dense, or has l1, l2, max_norm or weight_decay.
     MemoryError
         In ``fit``, if the matrices do not fit in this machine's memory.
 

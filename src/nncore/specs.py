@@ -10,9 +10,9 @@ class LayerSpec(NamedTuple):
 
     `kind` is "dense", "columns", "dropout", "noise", "batch_norm" or "layer_norm"; all but the first two have as many
     outputs as inputs. `activation` is a name, `alpha` its slope or other number. `rate` is dropout's probability of a
-    zero or the noise's standard deviation; `epsilon` and `momentum` are normalisation's; `l1`, `l2` and `max_norm` are
-    a dense layer's, 0 for none; `tables` are (column, cardinality, dim) of the columns with codes, by column, for the
-    kind "columns".
+    zero or the noise's standard deviation; `epsilon` and `momentum` are normalisation's; `l1`, `l2`, `max_norm` and
+    `decay` are a dense layer's, 0 for none; `tables` are (column, cardinality, dim) of the columns with codes, by
+    column, for the kind "columns".
     """
 
     n_in: int
@@ -26,6 +26,7 @@ class LayerSpec(NamedTuple):
     l1: float = 0.0
     l2: float = 0.0
     max_norm: float = 0.0
+    decay: float = 0.0
     tables: tuple[tuple[int, int, int], ...] = ()
 
     @property
