@@ -33,8 +33,10 @@ class MLP(Sequential):
         Rate of a `Dropout` after each hidden layer; 0 for none.
     norm : {None, "batch", "layer"}
         A `BatchNorm` or `LayerNorm` in each hidden layer, between the weighted sums and the activation.
-    initializer : str or callable, default "auto"
-        Initial weights of every layer; see `Dense`.
+    initializer : str or callable, optional
+        Initial weights of every layer; see `Dense`. None takes "glorot_uniform" with at most two hidden layers, where
+        it generalises better than He's larger weights (measured: see the page on quality), and "auto" with more,
+        through which the signal would fade.
     categories : mapping of int to int or (int, int), optional
         Columns of `X` that hold codes, with their cardinalities, or (cardinality, dim): a layer `Columns` embeds them.
     dtype, seed, backend
@@ -56,7 +58,7 @@ class MLP(Sequential):
         output: str | Activation = "identity",
         dropout: float = 0.0,
         norm: str | None = None,
-        initializer: str | Initializer = "auto",
+        initializer: str | Initializer | None = None,
         dtype: str = "float32",
         seed: int = 0,
         backend: str | None = None,
@@ -69,6 +71,8 @@ class MLP(Sequential):
         units = [checks.positive_int(size, f"sizes[{index}]") for index, size in enumerate(sizes)]
         if len(units) < 2:
             raise ValueError(f"sizes has {len(units)} numbers; expected at least 2, the inputs and the outputs")
+        if initializer is None:
+            initializer = "glorot_uniform" if len(units) <= 4 else "auto"
         rate = checks.finite_float(dropout, "dropout", low=0.0, below=1.0)
         stddev = checks.finite_float(input_noise, "input_noise", low=0.0)
         if norm is not None:

@@ -209,7 +209,7 @@ class Sequential(NetworkBase):
         y: Any = None,
         loss: LossLike | None = None,
         optimizer: str | Optimizer = "adam",
-        epochs: int = 10,
+        epochs: int | None = None,
         batch_size: int | None = 32,
         shuffle: bool = True,
         validation_data: tuple[Any, ...] | None = None,
@@ -244,8 +244,10 @@ class Sequential(NetworkBase):
             A name makes a new one with its defaults. An object keeps its state from call to call, and belongs to the
             first network that it trains. "lbfgs" and "levenberg_marquardt" take all rows at once (`batch_size` None):
             an epoch is one iteration.
-        epochs : int, default 10
-            How often to go through the rows; 0 changes nothing.
+        epochs : int, optional
+            How often to go through the rows; 0 changes nothing. None takes at least 10, and on small data as many as
+            give 2 updates for each row, but 600 to 2,000 in all; with chunks 10, and 200 iterations of an optimizer
+            that takes all rows at once. See `nncore.training.default_epochs`.
         batch_size : int, optional
             Rows of a step; None takes all. The last step of an epoch takes what is left.
         shuffle : bool, default True
