@@ -21,7 +21,7 @@ typedef uint32_t ureal;
 typedef ureal uvec __attribute__((vector_size(NN_VECTOR_BYTES)));
 
 INLINE uvec load_words(const uint32_t *words) {
-    uvec v;
+    uvec v = {0};
 #ifdef NN_DOUBLE
     for (int i = 0; i < W; i++) v[i] = words[i];
 #else
