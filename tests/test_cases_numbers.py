@@ -1,4 +1,4 @@
-"""Values that other libraries have got wrong, by public reports: saturation, certain predictions, columns, means, types.
+"""Values that other libraries have got wrong, by public reports: saturation, certain predictions, columns.
 
 Each situation is asked of both backends in both types; what a single kernel or loss makes of it is in test_losses.py,
 test_activations.py and test_kernels_loss.py.

@@ -100,7 +100,7 @@ def test_without_shuffle_rows_come_in_their_order_each_epoch(backend, dtype):
     assert seen == [[0, 1, 2], [3, 4, 5], [6]] * 3
     seen.clear()
     net.fit(X, y, loss=loss, epochs=3, batch_size=3, optimizer=nn.SGD(0.01))
-    epochs = [sum(seen[i : i + 3], []) for i in (0, 3, 6)]
+    epochs = [[row for batch in seen[i : i + 3] for row in batch] for i in (0, 3, 6)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs) and len(set(map(tuple, epochs))) == 3
 
 
