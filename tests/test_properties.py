@@ -24,7 +24,7 @@ hypothesis = pytest.importorskip("hypothesis")
 pytest.importorskip("nncore._core")
 
 from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st
+from hypothesis import strategies as st  # noqa: E402
 from problems import OPTIMIZERS, SMOOTH, problems, views  # noqa: E402
 
 import nncore as nn  # noqa: E402
