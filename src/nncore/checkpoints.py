@@ -71,21 +71,10 @@ def write(path: str, run: Run) -> None:
     header["arrays"] = [[list(array.shape), array.dtype.name] for array in arrays]
     flat = [array.reshape(-1) for array in arrays]
     header["crc32"] = io._checksum(header, flat)
-    contents = io._contents(run.network)
+    contents = io.contents(run.network)
     contents.update({f"checkpoint.{index}": array for index, array in enumerate(flat)})
-    contents[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    io._write(path, contents)
-
-
-def clear(path: str) -> None:
-    """Remove what processes that were killed while they wrote this file have left beside it."""
-    folder, name = os.path.split(os.path.realpath(path))
-    for entry in os.listdir(folder):
-        if not (entry.startswith(name + ".") and entry.endswith(".tmp")):
-            continue
-        writer = entry[len(name) + 1 :].partition(".")[0]
-        if writer.isdecimal() and not os.path.exists(f"/proc/{writer}") and os.path.exists("/proc/self"):
-            os.unlink(os.path.join(folder, entry))
+    contents[_HEADER] = io.as_bytes(header)
+    io.write_npz(path, contents, clean=False)  # the run's beginning has done that
 
 
 class Checkpoint:
@@ -114,7 +103,7 @@ class Checkpoint:
             try:
                 size = os.fstat(file.fileno()).st_size
                 with zipfile.ZipFile(file) as archive:
-                    self._layers, self._dtype, self._weights, _, self._trained = io._read(archive, size)
+                    self._layers, self._dtype, self._weights, _, self._trained = io.read_npz(archive, size)
                     state = _read_state(archive, size)
                 self.settings: dict[str, Any] = state["settings"]
                 self.epoch: int = state["epoch"]
@@ -288,9 +277,7 @@ def _read_state(archive: zipfile.ZipFile, size: int) -> dict[str, Any]:
     if archive.getinfo(_HEADER + ".npy").file_size > _MAX_HEADER_BYTES:
         raise ValueError(f"the header is larger than {_MAX_HEADER_BYTES} bytes")
     header = json.loads(io._read_array(archive, _HEADER, None, np.dtype(np.uint8)).tobytes())
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise ValueError(f"expected a header of format {_FORMAT}")
-    io.require_entries(header, _ENTRIES)
+    io.require_format(header, _FORMAT, _ENTRIES)
     arrays, flat = [], []
     for index, (shape, name) in enumerate(header["arrays"]):
         if name not in _DTYPES:

@@ -296,6 +296,15 @@ def matrix(
             raise ValueError(f"{name} has no columns; expected at least one")
     if array.shape[0] == 0 and not allow_empty:
         raise ValueError(f"{name} has no rows; expected at least one")
+    return contiguous(array, dtype)
+
+
+def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `array` as the core reads it: C-contiguous, aligned, native-endian, of `dtype`; itself where it is so.
+
+    `numpy.ascontiguousarray` leaves an array unaligned. Values beyond the range of `dtype` become infinite, without a
+    warning.
+    """
     flags = array.flags
     if array.dtype == dtype and flags.c_contiguous and flags.aligned:
         return array

@@ -458,7 +458,7 @@ class Sequential(NetworkBase):
         return part
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the network as an .npz file; see `nncore.io.save`."""
+        """Save the network as an .npz or .safetensors file; see `nncore.io.save`."""
         from nncore.io import save  # above this module: it makes networks
 
         save(self, path)

@@ -44,7 +44,7 @@ def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> Arr
     given = checks.numeric(sample_weight, name)
     if given.shape not in ((n_rows,), (n_rows, 1)):
         raise ValueError(f"{name} has shape {given.shape}; expected ({n_rows},), a weight for each row of X")
-    weights = np.ascontiguousarray(given.reshape(-1), np.float64)
+    weights = checks.contiguous(given.reshape(-1), np.dtype(np.float64))
     wrong = ~((weights >= 0) & np.isfinite(weights))
     if wrong.any():
         row = int(wrong.argmax())
