@@ -27,6 +27,7 @@ import traceback
 from .targets import TARGETS, Finding, run_one
 
 HANGS = 60.0  # seconds that one input may take
+COMMAND = [sys.executable, "-m", "fuzz"]
 ROOM = 3 << 30  # bytes that a process may take beyond what it has when it begins
 
 
@@ -65,21 +66,22 @@ def watch(name: str, seed: int, inputs: int, seconds: float) -> tuple[collection
     findings: dict[str, int] = {}
     deadline, first = time.time() + seconds, 0
     while first < inputs and time.time() < deadline and len(findings) < 100:
+        hung = False
         with tempfile.NamedTemporaryFile() as progress:
-            progress.write(struct.pack("<q", first))
+            progress.write(struct.pack("<q", -1))  # not begun
             progress.flush()
-            command = [sys.executable, "-m", "fuzz", "--target", name, "--seed", str(seed), "--inputs", str(inputs),
+            command = [*COMMAND, "--target", name, "--seed", str(seed), "--inputs", str(inputs),
                        "--work", f"{first} {deadline} {progress.name}"]  # fmt: skip
-            # a new process now and then, so that what one keeps does not hide what another would do
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-                last, since = first, time.time()
+                last, since = -1, time.time()
                 while process.poll() is None:
                     time.sleep(0.02)
                     with open(progress.name, "rb") as file:
                         at = struct.unpack("<q", file.read(8))[0]
                     if at != last:
                         last, since = at, time.time()
-                    elif time.time() - since > HANGS:
+                    elif last >= 0 and time.time() - since > HANGS:
+                        hung = True
                         process.kill()
                         break
                 out, error = process.communicate()
@@ -90,7 +92,8 @@ def watch(name: str, seed: int, inputs: int, seconds: float) -> tuple[collection
                     findings.setdefault(text, index)
                 first = result["next"]
             else:
-                how = "hung" if time.time() - since > HANGS else f"died with {process.returncode}: {error[-300:]}"
+                how = "hung" if hung else f"died with {process.returncode}: {error[-300:]}"
+                last = max(last, first)
                 findings.setdefault(f"the process {how}", last)
                 counts["finding"] += 1
                 counts["lost with a process"] += last - first

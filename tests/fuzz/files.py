@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import struct
 import zipfile
@@ -52,7 +51,9 @@ def models(folder: str) -> list[bytes]:
     for net in nets:
         net.save(f"{folder}/base.npz")
         contents.append(read(f"{folder}/base.npz"))
-    return [*contents[:-1] * 8, contents[-1]]  # the large one rarely
+        net.save(f"{folder}/base.safetensors")
+        contents.append(read(f"{folder}/base.safetensors"))
+    return [*contents[:-2] * 8, *contents[-2:]]  # the large ones rarely
 
 
 def checkpoints(folder: str) -> list[tuple[bytes, Callable[[], Any]]]:
@@ -92,11 +93,31 @@ def mutated(source: random.Random, bases: list[bytes], which: int | None = None)
         return damaged(source, base, bases)
     if kind < 0.28:
         return bytes(source.randrange(256) for _ in range(source.randrange(200)))
+    if base[8:9] == b"{":
+        return safetensors(source, base)
     content = members(base)
     for _ in range(source.choice((1, 1, 1, 2, 3))):
         changed(source, content)
     packed = archive(source, content)
     return damaged(source, packed, bases) if source.random() < 0.1 else packed
+
+
+def safetensors(source: random.Random, base: bytes) -> bytes:
+    """A .safetensors file with another header, or another length of it."""
+    length = int.from_bytes(base[:8], "little")
+    header, body_ = json.loads(base[8 : 8 + length]), base[8 + length :]
+    if source.random() < 0.6:
+        inner = json.loads(header["__metadata__"]["nncore"])
+        replace(source, inner)
+        if isinstance(inner, dict) and source.random() < 0.85:
+            kept = {key: value for key, value in inner.items() if key != "crc32"}
+            inner["crc32"] = zlib.crc32(body_, zlib.crc32(json.dumps(kept, sort_keys=True).encode()))
+        header["__metadata__"]["nncore"] = json.dumps(inner)
+    else:
+        replace(source, header)
+    text = (json.dumps(header) if source.random() < 0.95 else nested(source)).encode()
+    length = len(text) if source.random() < 0.95 else source.choice((0, 1, 2**40, 2**63, 2**64 - 1))
+    return length.to_bytes(8, "little") + text + body_
 
 
 def damaged(source: random.Random, content: bytes, others: list[bytes]) -> bytes:
@@ -155,7 +176,9 @@ def changed(source: random.Random, content: dict[str, bytes]) -> None:
         name = source.choice(headers)
         try:
             header = json.loads(body(content[name]))
-        except ValueError:
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(header, dict | list):
             return
         replace(source, header)
         if source.random() < 0.85:
@@ -240,7 +263,7 @@ def resign(content: dict[str, bytes]) -> None:
     for name in ("nncore.json.npy", "checkpoint.json.npy"):
         try:
             header = json.loads(body(content[name]))
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):
             continue
         sign(header, name, content)
         content[name] = npy(np.frombuffer(json.dumps(header).encode(), np.uint8))
@@ -276,5 +299,9 @@ def npy_header(source: random.Random, content: bytes) -> bytes:
     return b"\x93NUMPY" + version + size + text + body(content)
 
 
-def size_of(path: str) -> int:
-    return os.stat(path).st_size
+def header_bytes(content: bytes) -> int:
+    """Return how many bytes of a file are headers in JSON: all, where it cannot be told."""
+    try:
+        return sum(len(data_) for name, data_ in members(content).items() if name.endswith(".json.npy"))
+    except Exception:
+        return len(content)
