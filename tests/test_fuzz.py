@@ -155,3 +155,53 @@ def test_the_checksum_is_of_header_and_data(tmp_path):
     signed = dict(header)
     files.sign(signed, "nncore.json.npy", content)
     assert signed == header, "the fuzzer signs files as they are signed, or it would reach nothing behind the checksum"
+
+
+def test_weights_below_the_normal_numbers_go_with_those_of_classes():
+    X, y = np.eye(3), np.array([0, 1, 2])
+    nets = [nn.MLP([3, 3], output="softmax", dtype="float64", seed=1) for _ in range(2)]
+    for net, size in zip(nets, (2.0**-1060, 1.0), strict=True):  # whose inverse is beyond float64
+        net.fit(X, y, epochs=2, sample_weight=np.array([1.0, 2.0, 3.0]) * size, class_weight={0: 2.0})
+    assert targets.state_of(nets[0]) == targets.state_of(nets[1])
+
+
+@pytest.mark.parametrize("label", [2**63, 2**62, 2**24])
+def test_numbers_that_are_none_of_classes_have_no_class_weight(label):
+    def own(pred: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+        return 0.0, np.zeros_like(pred)
+
+    y = np.array([0, 1, label], np.uint64)
+    with pytest.raises(ValueError, match="holds no classes"):
+        nn.MLP([3, 2]).fit(np.eye(3), y, loss=own, epochs=1, class_weight={0: 2.0})
+    with pytest.raises(ValueError, match="holds no classes"):
+        nn.MLP([3, 2]).fit(np.eye(3), y, loss=own, epochs=1, class_weight="balanced")
+
+
+def test_sizes_beyond_the_machine_are_refused_with_the_bytes():
+    core = pytest.importorskip("nncore._core")
+    large = 2**61 - 1
+    before = core.allocations()
+    layers = {
+        "dense": [(large, large, "identity", 0.0)],
+        "wide": [(3, 2**40, "identity", 0.0)],
+        "copied": [(large, large + 2, "identity", 0.0, "columns", *[0.0] * 7, ((0, 2, 3),))],
+        "tables": [(1, 2**61 - 8, "identity", 0.0, "columns", *[0.0] * 7, ((0, 2**24, 2**61 - 8),))],
+        "dropout": [(large, large, "identity", 0.0, "dropout"), (large, 1, "identity", 0.0)],
+        "norm": [(2**50, 2**50, "identity", 0.0, "batch_norm")],
+    }
+    for name, described in layers.items():
+        for dtype in ("float32", "float64"):
+            with pytest.raises((MemoryError, ValueError), match=r"\d+ bytes are needed|too large"):
+                core.NativeEngine(described, dtype)
+                pytest.fail(name)
+    assert core.allocations() - before < 100
+
+
+def test_a_workspace_beyond_the_machine_is_refused_and_nothing_changes():
+    pytest.importorskip("nncore._core")
+    net = nn.MLP([1, 300_000, 1], backend="native")
+    X = np.zeros((1_000_000, 1), np.float32)
+    before = targets.state_of(net)
+    with pytest.raises(MemoryError, match=r"\d{13} bytes are needed and cannot be had"):
+        net.fit(X, X, epochs=1, batch_size=None, optimizer=nn.SGD())
+    assert targets.state_of(net) == before
