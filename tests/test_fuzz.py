@@ -205,3 +205,16 @@ def test_a_workspace_beyond_the_machine_is_refused_and_nothing_changes():
     with pytest.raises(MemoryError, match=r"\d{13} bytes are needed and cannot be had"):
         net.fit(X, X, epochs=1, batch_size=None, optimizer=nn.SGD())
     assert targets.state_of(net) == before
+
+
+def test_a_time_budget_and_numbers_of_updates_without_end(tmp_path):
+    X, y = files.data()
+    history = nn.MLP([3, 4, 2], output="softmax").fit(X, y, epochs=2, max_seconds=1e308)
+    assert history.stopped == "epochs"
+    for make in (nn.schedules.OneCycle, nn.schedules.Cosine, nn.schedules.Exponential):
+        with pytest.raises(ValueError, match=r"steps is 1000000.* expected at most 2\*\*53"):
+            make(0.1, 10**400)
+    with pytest.raises(ValueError, match=r"every is .* expected at most 2\*\*53"):
+        nn.schedules.Step(0.1, every=10**400)
+    with pytest.raises(ValueError, match=r"warmup is .* expected at most 2\*\*53"):
+        nn.schedules.Constant(0.1, warmup=10**400)
