@@ -65,7 +65,7 @@ valgrind: build ## a short training under valgrind
 	bench/instruments.sh valgrind $(BIN)/python
 
 fuzz: build ## random files, labels, indices and configurations; FUZZ="--minutes 10 --target files" passes options
-	$(BIN)/python bench/fuzz $(FUZZ)
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 clean: ## remove what was built
 	rm -rf build dist docs/_generated $(VENV) .pytest_cache .mypy_cache .ruff_cache

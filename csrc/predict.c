@@ -48,7 +48,7 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
             } else if (layer->kind == NN_COLUMNS) {
                 nn_columns_forward(p, from, to, c->rows, 0, rows);
             } else {
-                nn_norm f = nn_norm_of(p, l, NULL);
+                nn_norm f = nn_norm_of(p, l);
                 f.x = from;
                 f.out = to;
                 f.x_rows = f.out_rows = c->rows;
