@@ -101,6 +101,8 @@ CHANGES = {
     "history": lambda state: state.update(history=3),
     "callbacks": lambda state: state.update(callbacks=[3]),
     "steps": lambda state: state["optimizer"]["dict"].update(steps=-3),
+    "optimizer's name": lambda state: state["optimizer"]["dict"].pop("name"),
+    "optimizer's rate": lambda state: state["optimizer"]["dict"].pop("learning_rate"),
     "slots": lambda state: state["optimizer"]["dict"].update(slots=[]),
     "slot": lambda state: state["optimizer"]["dict"]["slots"][1].__setitem__(0, {"array": 0}),
     "wait": lambda state: state["callbacks"][0][1]["dict"].update(wait="x"),

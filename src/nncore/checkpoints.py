@@ -127,6 +127,9 @@ class Checkpoint:
             raise ValueError(f"its history has not the {self.epoch} epochs that are done")
         self._history: dict[str, list[float]] = {name: values.tolist() for name, values in history.items()}
         self._optimizer: dict[str, Any] = _of_type(state["optimizer"], dict, "optimizer")
+        for key in ("name", "settings", "learning_rate"):
+            if key not in self._optimizer:
+                raise ValueError(f"the state of its optimizer has no entry {key!r}")
         self._callbacks: list[tuple[str, dict[str, Any]]] = []
         for entry in _of_type(state["callbacks"], list, "callbacks"):
             name, kept = entry
