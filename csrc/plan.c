@@ -168,6 +168,7 @@ static void free_workspaces(nn_plan *p) {
     for (int i = 0; i < p->n_training; i++) {
         nn_buffer_free(p->training[i].memory);
         nn_buffer_free(p->training[i].act);
+        nn_buffer_free(p->training[i].entry_memory);
     }
     nn_buffer_free(p->training);
     p->training = NULL;
@@ -179,6 +180,7 @@ void nn_plan_free(nn_plan *p) {
     free_workspaces(p);
     nn_buffer_free(p->parts);
     nn_buffer_free(p->predicting);
+    nn_buffer_free(p->blocks.memory);
     nn_buffer_free(p->state);
     nn_buffer_free(p->statistics);
     nn_buffer_free(p->gradients);
@@ -197,12 +199,13 @@ static int64_t spread(int64_t rows, int64_t row_bytes) {
 }
 
 /* n workspaces of at least `rows` rows each */
-nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
-    if (p->n_training >= n && p->training[0].rows >= rows) return NN_OK;
+nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, int inputs, double *bytes_needed) {
+    if (p->n_training >= n && p->training[0].rows >= rows && p->training[0].has_inputs >= inputs) return NN_OK;
     free_workspaces(p);
     const int64_t row_bytes = p->panel * p->size;
     rows = spread(rows, row_bytes);
-    double panels = (double)nn_ceil_div(p->layers[0].n_in, p->panel);
+    const int64_t input_panels = inputs ? nn_ceil_div(p->layers[0].n_in, p->panel) : 0;
+    double panels = (double)input_panels;
     int layer_norms = 0;
     for (int l = 0; l < p->n_layers; l++) {
         panels += (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2) * (double)p->layers[l].panels;
@@ -218,6 +221,7 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
     for (; p->n_training < n; p->n_training++) {
         nn_workspace *w = &p->training[p->n_training];
         w->rows = rows;
+        w->has_inputs = inputs;
         w->bytes = (size_t)bytes;
         w->memory = nn_buffer(w->bytes);
         w->act = nn_buffer(4 * ((size_t)p->n_layers + 1) * sizeof *w->act);
@@ -231,7 +235,7 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
         w->row_stats = w->slope + p->n_layers + 1;
         char *next = w->memory;
         w->act[0] = next;
-        next += nn_ceil_div(p->layers[0].n_in, p->panel) * rows * row_bytes;
+        next += input_panels * rows * row_bytes;
         for (int l = 0; l < p->n_layers; l++)
             for (int kind = 0; kind < (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2); kind++) {
                 (kind == 0 ? w->act : kind == 1 ? w->delta : w->slope)[l + 1] = next;

@@ -23,10 +23,11 @@ typedef struct run {
     int64_t start, stop; /* this segment's steps of the call */
     int64_t steps_per_epoch;
     int chunked;
-    double flops;      /* a step's */
-    char *given;       /* the gradient, where it was worked out before; else NULL */
-    char *gradient;    /* where it is asked for rather than an update; else NULL */
-    failure *failures; /* one for each thread; a failure ends the call */
+    int64_t most_entries; /* of a batch, or of a chunk where it goes by chunks; X sparse */
+    double flops;         /* a step's */
+    char *given;          /* the gradient, where it was worked out before; else NULL */
+    char *gradient;       /* where it is asked for rather than an update; else NULL */
+    failure *failures;    /* one for each thread; a failure ends the call */
 } run;
 
 typedef struct batch {
@@ -52,6 +53,7 @@ double nn_weighted_scale(const nn_job *job, const uint32_t *order, int64_t first
 static inline double nn_batch_scale(const nn_job *job, const uint32_t *order, int64_t first, int64_t rows) {
     return job->weights ? nn_weighted_scale(job, order, first, rows) : 1.0 / (double)rows;
 }
+int64_t nn_first_row(const nn_plan *p, int64_t rows, int thread, int n_threads);
 nn_pass nn_pass_of(const run *c, const batch *b, int64_t offset, int thread);
 /* This thread's rows of the batch there and back; what fails goes into c->failures[thread]. */
 void nn_rows_of_batch(const run *c, const batch *b, nn_team *team, int thread, int n_threads);

@@ -16,6 +16,7 @@
  * A loss of the caller's needs the outputs of the whole batch: phase 1 is then cut in two, and thread 0 calls it between.
  */
 #include "cost.h"
+#include "sparse.h"
 #include "step.h"
 
 /* ---- a step */
@@ -40,6 +41,11 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
     if (goes_on && thread == 0 && p->n_segments > 1 && !c->gradient) {
         const nn_pass pass = nn_pass_of(c, b, 0, thread);
         nn_update_running(p, &pass);
+    }
+    if (goes_on && c->job->csr && !c->chunked) {
+        nn_sort_entries(c->p, thread, n_threads, nn_first_row(p, b->rows, thread, n_threads),
+                        nn_first_row(p, b->rows, thread + 1, n_threads));
+        nn_barrier(team);
     }
     if (goes_on) nn_update_weights(c, b, u, team, thread, n_threads);
     nn_barrier(team);
@@ -124,6 +130,11 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     const nn_geometry *lowest = &p->layers[p->first < 0 ? 0 : p->first];
     const double first = lowest->kind == NN_DENSE ? 2.0 * (double)lowest->n_in * (double)lowest->n_out : 0;
     c->flops = (double)rows * (3 * p->flops_forward - first);
+    const nn_csr *csr = c->job->csr;
+    if (csr && lowest->kind == NN_DENSE) { /* a row's products there and back are with what is stored of it */
+        const double stored = (double)csr->stored / (double)c->job->n;
+        c->flops += (double)rows * 4 * (stored - (double)lowest->n_in) * (double)lowest->n_out;
+    }
     *threads = nn_forced_threads() ? nn_forced_threads() : c->job->exact_threads;
     if (!*threads) {
         *threads = nn_usable_threads(c->job->max_threads);
@@ -140,9 +151,15 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     }
     const double statistics = (double)*threads * (double)p->n_statistics * (double)p->size;
     if (nn_grow(&p->statistics, &p->statistics_bytes, statistics, bytes_needed) != NN_OK) return NN_NO_MEMORY;
-    if (!c->chunked) return nn_workspaces(p, 1, rows, bytes_needed);
-    const nn_status status = nn_workspaces(p, *threads, CHUNK, bytes_needed);
-    if (status != NN_OK) return status;
+    const int n = c->chunked ? *threads : 1;
+    const int64_t room = c->chunked ? CHUNK : rows;
+    nn_status status = nn_workspaces(p, n, room, !csr, bytes_needed);
+    if (status == NN_OK && csr) {
+        c->most_entries = nn_most_entries(csr, room);
+        status = nn_sparse_room(p, csr, n, room, c->chunked ? 0 : *threads, bytes_needed);
+    }
+    for (int i = 0; i < p->n_training && !csr; i++) p->training[i].sparse = NULL;
+    if (status != NN_OK || !c->chunked) return status;
     const double parts = (double)chunks * (double)p->n_parameters * (double)p->size;
     const nn_status grown = nn_grow(&p->parts, &p->parts_bytes, parts + (double)chunks * sizeof(double), bytes_needed);
     /* parameter-shaped buffers are whole vectors, so that the doubles behind them are aligned */

@@ -21,6 +21,7 @@ import numpy as np
 
 from nncore import losses
 from nncore.errors import BadCode, NonFiniteData, NonFiniteLoss
+from nncore.sparse import CSR
 from nncore.specs import LayerSpec
 
 cdef extern from "nncore.h" nogil:
@@ -66,8 +67,16 @@ cdef extern from "nncore.h" nogil:
     ctypedef struct nn_plan:
         pass
     ctypedef nn_status (*nn_given)(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum)
+    ctypedef struct nn_csr:
+        const void *values
+        const void *columns
+        const void *starts
+        int wide
+        int64_t stored
+        int64_t most
     ctypedef struct nn_job:
         const void *x
+        const nn_csr *csr
         const void *y
         const int32_t *labels
         int64_t n
@@ -141,7 +150,8 @@ cdef extern from "nncore.h" nogil:
     nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed)
     nn_status nn_profile(nn_plan *plan, int64_t rows, int optimizer, int layer, double *ns, double *bytes_needed)
     nn_status nn_predict(
-        nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads, double *bytes_needed
+        nn_plan *plan, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
+        double *bytes_needed
     )
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 
@@ -218,6 +228,7 @@ cdef int _optimizer_code(optimizer) except -1:
     return code
 
 
+include "_sparse.pxi"
 include "_job.pxi"
 include "_engine.pxi"
 
@@ -328,4 +339,6 @@ cdef extern from *:
 COMPILER = NN_COMPILER.decode()
 VERSION = NN_VERSION.decode()
 
+include "_kernel_types.pxi"
 include "_kernels.pxi"
+include "_kernels_layers.pxi"

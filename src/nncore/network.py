@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from nncore import checks, engines, losses, training
+from nncore import checks, engines, losses, sparse, training
 from nncore._network import NetworkBase
 from nncore.history import History
 from nncore.layers import Layer, checked_layers
@@ -143,7 +143,7 @@ class Sequential(NetworkBase):
         try:
             return self._engine.predict(X)  # type: ignore[no-any-return]
         except (TypeError, ValueError):  # not ready for the engine: converted, or refused with the reason
-            return self._engine.predict(checks.matrix(X, "X", self.n_in, self._dtype))  # type: ignore[no-any-return]
+            return self._engine.predict(sparse.inputs(self._layers, X, "X", self._dtype))  # type: ignore[no-any-return]
 
     @overload
     def forward(self, X: Any, layers: Literal[False] = False) -> Array: ...
@@ -168,7 +168,7 @@ class Sequential(NetworkBase):
         if not layers:
             return self.predict(X)
         with self._lock:
-            return list(self._engine.forward_layers(checks.matrix(X, "X", self.n_in, self._dtype)))
+            return list(self._engine.forward_layers(sparse.inputs(self._layers, X, "X", self._dtype)))
 
     def evaluate(
         self,

@@ -20,7 +20,13 @@ from nncore import checks, engines
 from nncore._jacobian import mean_squared_error, normal_equations
 from nncore._line_search import strong_wolfe
 from nncore._optimizer import Optimizer
-from nncore._whole_batch import l2_of_parameters, require_jacobian_memory, require_plain_dense, require_smooth
+from nncore._whole_batch import (
+    l2_of_parameters,
+    require_dense_rows,
+    require_jacobian_memory,
+    require_plain_dense,
+    require_smooth,
+)
 from nncore.errors import NonFiniteLoss
 
 if TYPE_CHECKING:
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     Pairs = list[tuple[Vector, Vector]]
 
     from nncore.losses import Loss
+    from nncore.sparse import Inputs
 
 
 class SecondOrder(Optimizer):
@@ -275,12 +282,14 @@ class Engine:
         self.l2 = l2_of_parameters(network)
 
     def job(
-        self, X: Array, y: Array, *, loss: Loss, batch_size: int, shuffle: bool, seed: int, first_epoch: int,
+        self, X: Inputs, y: Array, *, loss: Loss, batch_size: int, shuffle: bool, seed: int, first_epoch: int,
         optimizer: SecondOrder, slots: Any, record: bool, threads: int | None, weights: Array | None = None,
     ) -> Problem:  # fmt: skip
         """Describe a run; batches and their order have no meaning here."""
         if weights is not None and isinstance(optimizer, LevenbergMarquardt):
             raise ValueError("sample_weight or class_weight is given; LevenbergMarquardt counts all rows alike")
+        if isinstance(optimizer, LevenbergMarquardt):
+            require_dense_rows(X)
         return Problem(self, X, y, loss, record, threads, weights)
 
     def run(self, problem: Problem, first_step: int, n_steps: int) -> None:
@@ -321,7 +330,7 @@ class Problem:
     def __init__(
         self,
         engine: Engine,
-        X: Array,
+        X: Inputs,
         y: Array,
         loss: Loss,
         record: bool,
@@ -330,7 +339,7 @@ class Problem:
     ) -> None:
         self.engine = engine
         self.weights = weights
-        self.data = X, y
+        self.data: tuple[Any, Array] = X, y
         self.loss = loss
         self.threads = threads
         self.record = record
