@@ -1,0 +1,519 @@
+"""Sparse X: the same as training on X.toarray(), in whatever form it comes; and what is refused.
+
+Most tests bring a matrix of their own, so that they run without SciPy; those of SciPy's classes are at the end.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nncore as nn
+from nncore import sparse
+
+N, K = 150, 90
+
+
+class Matrix:
+    """What nncore looks for in a sparse matrix, and nothing else."""
+
+    format = "csr"
+
+    def __init__(self, dense: Any = None, **arrays: Any) -> None:
+        if dense is not None:
+            rows, self.indices = np.nonzero(dense)
+            self.data = dense[rows, self.indices]
+            self.indptr = np.searchsorted(rows, np.arange(len(dense) + 1))
+            self.shape = dense.shape
+        self.__dict__.update(arrays)
+
+    def having(self, **changes: Any) -> Matrix:
+        """Return a copy with some arrays replaced."""
+        return Matrix(None, **{**self.__dict__, **changes})
+
+
+@pytest.fixture
+def dense(rng: np.random.Generator) -> np.ndarray:
+    X = np.where(rng.random((N, K)) < 0.05, rng.standard_normal((N, K)), 0)
+    X[[0, 77, N - 1]] = 0  # rows of nothing
+    X[3] = rng.standard_normal(K)  # one that is full
+    return X
+
+
+@pytest.fixture
+def y(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 3, N)
+
+
+def network(backend: str, dtype: str = "float64", layers: Any = None) -> nn.Sequential:
+    layers = layers or [nn.Dense(K, 21, "tanh"), nn.Dense(21, 3, "softmax")]
+    return nn.Sequential(layers, dtype=dtype, seed=3, backend=backend)
+
+
+def assert_same(found: Any, expected: Any, backend: str, dtype: str = "float64", **why: Any) -> None:
+    """Arrays are equal: bit by bit in the core, to rounding in NumPy."""
+    for a, b in zip(found, expected, strict=True):
+        if backend == "native":
+            np.testing.assert_array_equal(a, b, err_msg=str(why))
+        else:
+            tolerance = 1e-9 if dtype == "float64" else 2e-3
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=str(why))
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "all rows": {"batch_size": None},
+    "in order": {"shuffle": False, "batch_size": 64},
+    "split": {"validation_split": 0.2, "metrics": ["accuracy"]},
+    "stopped early": {"validation_split": 0.3, "early_stopping": 1, "epochs": 6, "optimizer": nn.Adam(0.2)},
+    "weights": {"sample_weight": np.arange(N) % 4, "class_weight": "balanced"},
+    "own loss": {"loss": lambda pred, target: (((pred - np.eye(3)[target]) ** 2).mean(), pred - np.eye(3)[target])},
+    "clipped": {"optimizer": nn.Adam(clip_norm=0.1)},
+    "clipped numbers": {"optimizer": nn.SGD(0.1, clip_value=1e-3)},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_training_is_that_of_the_dense_matrix(
+    name: str, backend: str, dtype: str, dense: np.ndarray, y: np.ndarray
+) -> None:
+    results = []
+    for X in (Matrix(dense), dense):
+        net = network(backend, dtype)
+        settings = {"epochs": 3, **SETTINGS[name]}
+        if isinstance(settings.get("optimizer"), nn.optimizers.Optimizer):
+            settings["optimizer"] = type(settings["optimizer"])(**_settings_of(settings["optimizer"]))
+        history = net.fit(X, y, **settings)
+        results.append((net.get_weights(), list(history.history.values()), [net.predict(X)]))
+    for found, expected in zip(*results, strict=True):
+        assert_same(found, expected, backend, dtype, case=name)
+
+
+def _settings_of(optimizer: Any) -> dict[str, Any]:
+    names = ("learning_rate", "clip_norm", "clip_value")
+    return {name: getattr(optimizer, name) for name in names if getattr(optimizer, name) is not None}
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        nn.SGD,
+        lambda: nn.SGD(0.1, momentum=0.9, nesterov=True),
+        lambda: nn.SGD(0.1, weight_decay=0.01),
+        nn.Adam,
+        nn.AdamW,
+        nn.NAdam,
+        nn.RMSprop,
+        nn.Adagrad,
+        nn.Lion,
+        lambda: nn.Adam(nn.schedules.Step(0.1, every=7, factor=0.5)),
+    ],
+)
+def test_every_optimizer(optimizer: Any, backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    found, expected = network(backend), network(backend)
+    trained = optimizer(), optimizer()
+    for net, X, opt in ((found, Matrix(dense), trained[0]), (expected, dense, trained[1])):
+        net.fit(X, y, epochs=4, batch_size=8, optimizer=opt)
+        net.fit(X, y, epochs=1, batch_size=50, optimizer=opt)
+    assert_same(found.get_weights(), expected.get_weights(), backend)
+    for a, b in zip(trained[0].state()["slots"], trained[1].state()["slots"], strict=True):
+        assert_same(a, b, backend)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 2), (65, 40), (128, 33), (200, 7)])
+def test_odd_sizes_and_activations(sizes: tuple[int, int], backend: str, rng: np.random.Generator) -> None:
+    k, h = sizes
+    X = np.where(rng.random((70, k)) < 0.2, rng.standard_normal((70, k)), 0)
+    y = rng.standard_normal((70, 2))
+    for activation in ("relu", "gelu", "identity"):
+        layers = [nn.Dense(k, h, activation), nn.Dense(h, 2)]
+        found, expected = network(backend, layers=layers), network(backend, layers=layers)
+        found.fit(Matrix(X), y, epochs=3, batch_size=11)
+        expected.fit(X, y, epochs=3, batch_size=11)
+        assert_same(found.get_weights(), expected.get_weights(), backend, sizes=sizes, activation=activation)
+        both = zip(found.forward(Matrix(X), layers=True), expected.forward(X, layers=True), strict=True)
+        for a, b in both:
+            assert_same([a], [b], backend, sizes=sizes)
+
+
+def test_layers_above_and_penalties(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    cases = {
+        "one layer": [nn.Dense(K, 3, "softmax")],
+        "batch norm": [nn.Dense(K, 20), nn.BatchNorm(20), nn.Dense(20, 3, "softmax")],
+        "layer norm, dropout": [nn.Dense(K, 20, "relu"), nn.LayerNorm(20), nn.Dropout(0.3), nn.Dense(20, 3, "softmax")],
+        "penalties": [nn.Dense(K, 20, "relu", l1=1e-3, l2=1e-2), nn.Dense(20, 3, "softmax")],
+        "bounds": [nn.Dense(K, 20, "relu", max_norm=0.5, weight_decay=0.1), nn.Dense(20, 3, "softmax")],
+    }
+    for name, layers in cases.items():
+        for optimizer in ("adam", "sgd"):
+            found, expected = network(backend, layers=layers), network(backend, layers=layers)
+            found.fit(Matrix(dense), y, epochs=3, batch_size=40, optimizer=optimizer)
+            expected.fit(dense, y, epochs=3, batch_size=40, optimizer=optimizer)
+            assert_same(found.get_weights(), expected.get_weights(), backend, case=name)
+            assert_same(found.get_state(), expected.get_state(), backend, case=name)
+            assert found.evaluate(Matrix(dense), y) == pytest.approx(expected.evaluate(dense, y), rel=1e-9)
+
+
+def test_large_batches_of_small_networks(backend: str, rng: np.random.Generator) -> None:
+    X = np.where(rng.random((1500, 30)) < 0.1, rng.standard_normal((1500, 30)), 0)
+    y = rng.standard_normal(1500)
+    results = []
+    for data in (Matrix(X), X):
+        net = nn.MLP([30, 9, 1], seed=1, dtype="float64", backend=backend)
+        net.fit(data, y, epochs=3, batch_size=600)  # which the core takes in chunks
+        results.append(net.get_weights())
+    assert_same(*results, backend)
+
+
+def test_one_step_and_gradients(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    X = Matrix(dense)
+    found, expected = network(backend), network(backend)
+    losses, gradients = zip(found.loss_and_gradients(X, y), expected.loss_and_gradients(dense, y), strict=True)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert_same(*gradients, backend)
+    assert found.train_step(X, y, "adam") == pytest.approx(expected.train_step(dense, y, "adam"), rel=1e-12)
+    assert_same(found.get_weights(), expected.get_weights(), backend)
+    nn.testing.gradient_check(network(backend, layers=[nn.Dense(K, 2, "tanh"), nn.Dense(2, 3, "softmax")]), X, y)
+
+
+def test_both_backends_agree(dense: np.ndarray, y: np.ndarray, backend: str) -> None:
+    if backend == "native":
+        nn.testing.cross_check(network(backend), Matrix(dense), y)
+        nn.testing.cross_check(network(backend, layers=[nn.Dense(K, 3, "softmax")]), Matrix(dense), y)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_the_number_of_threads_changes_no_bit(
+    optimizer: str, norm: str | None, dense: np.ndarray, y: np.ndarray, backend: str
+) -> None:
+    if backend != "native":
+        pytest.skip("NumPy's threads are its BLAS library's")
+    results = []
+    for threads in (1, 2, 3, 5):
+        net = nn.MLP([K, 70, 3], output="softmax", norm=norm, seed=1)
+        with nn.testing.force_threads(threads):
+            net.fit(Matrix(dense), y, epochs=3, batch_size=40, optimizer=optimizer)
+        results.append(net.get_weights())
+    for other in results[1:]:
+        assert_same(other, results[0], "native")
+
+
+# ------------------------------------------------------------------------------------------------ how it may come
+
+
+def test_types_of_indices_and_values(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    X, expected = Matrix(dense.round(1) * 10), network(backend)
+    expected.fit(dense.round(1) * 10, y, epochs=2)
+    for index in (np.int32, np.int64, np.int16, np.uint32, np.uint64, ">i4"):
+        for value in (np.float64, np.float32, np.int16, ">f8", np.longdouble):
+            given = X.having(
+                indptr=X.indptr.astype(index), indices=X.indices.astype(index), data=X.data.round().astype(value)
+            )
+            net = network(backend)
+            net.fit(given, y, epochs=2)
+            assert_same(net.get_weights(), expected.get_weights(), backend, index=index, value=value)
+    net = network(backend)
+    net.fit(X.having(indptr=X.indptr.astype(np.int64), indices=X.indices.astype(np.int32)), y, epochs=2)
+    assert_same(net.get_weights(), expected.get_weights(), backend)
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_arrays_that_fit_are_not_copied(index: type, dense: np.ndarray) -> None:
+    X = Matrix(dense)
+    X = X.having(indptr=X.indptr.astype(index), indices=X.indices.astype(index))
+    taken = sparse.csr(X, "X", K, np.dtype(np.float64))
+    for a, b in zip((taken.starts, taken.columns, taken.values), (X.indptr, X.indices, X.data), strict=True):
+        assert np.shares_memory(a, b)
+    part = taken[10:20]
+    assert np.shares_memory(part.values, X.data) and np.shares_memory(part.starts, X.indptr)
+    assert np.shares_memory(sparse.csr(X, "X", K, np.dtype(np.float32)).columns, X.indices)
+
+
+def test_read_only_and_strided_arrays(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    X = Matrix(dense)
+    arrays = {"indptr": X.indptr.copy(), "indices": X.indices.repeat(2)[::2], "data": X.data.repeat(2)[::2]}
+    for array in arrays.values():
+        array.flags.writeable = False
+    before = {name: array.copy() for name, array in arrays.items()}
+    net, expected = network(backend), network(backend)
+    net.fit(X.having(**arrays), y, epochs=2)
+    expected.fit(dense, y, epochs=2)
+    assert_same(net.get_weights(), expected.get_weights(), backend)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_unsorted_and_repeated_columns_explicit_zeros(backend: str, rng: np.random.Generator, y: np.ndarray) -> None:
+    lengths = rng.integers(0, 9, N)
+    X = Matrix(
+        indptr=np.concatenate([[0], np.cumsum(lengths)]),
+        indices=rng.integers(0, K, lengths.sum()) // 3,  # repeated, in no order
+        data=np.where(rng.random(lengths.sum()) < 0.2, 0, rng.standard_normal(lengths.sum())),
+        shape=(N, K),
+    )
+    dense = np.zeros((N, K))
+    np.add.at(dense, (np.repeat(np.arange(N), lengths), X.indices), X.data)
+    net, expected = network(backend), network(backend)
+    net.fit(X, y, epochs=3)
+    expected.fit(dense, y, epochs=3)
+    for a, b in zip(net.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(net.predict(X), net.predict(dense), rtol=1e-12)
+
+
+def test_more_is_stored_than_the_last_start_says(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    X = Matrix(dense)
+    longer = X.having(indices=np.append(X.indices, [-5, 10**6]), data=np.append(X.data, [np.nan, 1]))
+    net, expected = network(backend), network(backend)
+    net.fit(longer, y, epochs=2)
+    expected.fit(dense, y, epochs=2)
+    assert_same(net.get_weights(), expected.get_weights(), backend)
+
+
+def test_nothing_stored(backend: str, y: np.ndarray) -> None:
+    dense = np.zeros((N, K))
+    net, expected = network(backend), network(backend)
+    net.fit(Matrix(dense), y, epochs=2)
+    expected.fit(dense, y, epochs=2)
+    assert_same(net.get_weights(), expected.get_weights(), backend)
+    np.testing.assert_allclose(net.predict(Matrix(dense[:1])), net.predict(dense[:1]))
+
+
+def test_rows_of_a_csr(dense: np.ndarray) -> None:
+    X = sparse.csr(Matrix(dense), "X", K, np.dtype(np.float64))
+    rows = np.array([3, 0, 146, 3, 77])
+    for part in (slice(None), slice(10, 20), slice(140, 400), slice(5, 5), slice(9, 4), slice(0, 50, 7), rows):
+        np.testing.assert_array_equal(X[part].toarray(), dense[part], err_msg=str(part))
+        np.testing.assert_array_equal(X[3:][part].copy().toarray(), dense[3:][part], err_msg=str(part))
+    np.testing.assert_array_equal(sparse.joined(X[5:9], X[:3]).toarray(), np.concatenate([dense[5:9], dense[:3]]))
+    np.testing.assert_array_equal(sparse.joined(X[5:9], dense[:3]), np.concatenate([dense[5:9], dense[:3]]))
+
+
+# ------------------------------------------------------------------------------------------ chunks, validation, resume
+
+
+def chunks_of(X: Any, y: np.ndarray, sizes: list[int], kinds: str) -> Any:
+    ends = np.cumsum(sizes)
+    for start, end, kind in zip(ends - sizes, ends, kinds, strict=True):
+        yield (Matrix(X[start:end]) if kind == "s" else X[start:end]), y[start:end]
+
+
+@pytest.mark.parametrize("kinds", ["ssss", "sdsd"])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_chunks(kinds: str, shuffle: bool, backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    results = []
+    for forms in (kinds, "dddd"):
+        net = network(backend)
+        net.fit(lambda forms=forms: chunks_of(dense, y, [7, 33, 60, 50], forms), epochs=3, shuffle=shuffle)
+        results.append(net.get_weights())
+    assert_same(*results, backend)
+
+
+def test_validation_data(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    results = []
+    for form in (Matrix, np.array):
+        net = network(backend)
+        data = form(dense[100:]), y[100:], np.arange(50.0)
+        history = net.fit(form(dense[:100]), y[:100], epochs=3, validation_data=data, metrics=["accuracy"])
+        results.append(list(history.history.values()))
+    np.testing.assert_allclose(*results, rtol=1e-9)
+
+
+def test_a_checkpoint_is_resumed(backend: str, dense: np.ndarray, y: np.ndarray, tmp_path: Any) -> None:
+    X, path = Matrix(dense), tmp_path / "run.npz"
+    whole, first, second = network(backend), network(backend), network(backend)
+    whole.fit(X, y, epochs=6, optimizer="adam")
+    first.fit(X, y, epochs=3, optimizer="adam", callbacks=nn.callbacks.Checkpoint(path))
+    second.fit(X, y, epochs=6, optimizer="adam", resume=path)
+    assert_same(second.get_weights(), whole.get_weights(), "native")  # the same bits in either backend
+
+
+def test_lbfgs(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    results = []
+    for X in (Matrix(dense), dense):
+        net = network(backend)
+        history = net.fit(X, y, epochs=5, batch_size=None, optimizer="lbfgs", metrics=["accuracy"])
+        results.append([*net.get_weights(), history.history["loss"]])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+# --------------------------------------------------------------------------------------------------- what is refused
+
+
+def test_levenberg_marquardt_is_refused(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    net = network(backend, layers=[nn.Dense(K, 1)])
+    with pytest.raises(ValueError, match=r"X is sparse; LevenbergMarquardt.*X\.toarray\(\)"):
+        net.fit(Matrix(dense), y, batch_size=None, optimizer="levenberg_marquardt")
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm(K), nn.LayerNorm(K), nn.GaussianNoise(0.1), nn.Dropout(0.1), nn.Columns({0: 2}, K)]
+)
+def test_other_first_layers_are_refused(layer: Any, backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    n = getattr(layer, "n_out", 0) or K
+    net = network(backend, layers=[layer, nn.Dense(n, 3, "softmax")])
+    X, message = Matrix(dense), rf"sparse Matrix and the first layer is {type(layer).__name__}; .*\.toarray\(\)"
+    for call in (
+        lambda: net.fit(X, y),
+        lambda: net.fit([(X, y)]),
+        lambda: net.fit(dense * 0, y, validation_data=(X, y)),
+        lambda: net.train_step(X, y, "adam"),
+        lambda: net.loss_and_gradients(X, y),
+        lambda: net.evaluate(X, y),
+        lambda: net.predict(X),
+        lambda: net.forward(X, layers=True),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_arrays_that_describe_no_matrix_are_refused(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    X = Matrix(dense)
+
+    def changed(name: str, at: int, value: int) -> np.ndarray:
+        array = getattr(X, name).copy()
+        array[at] = value
+        return array
+
+    falling = X.indptr.copy()
+    falling[5] = falling[6] + 1
+    cases = {
+        r"X\.indices has 90; expected 0 to 89": {"indices": changed("indices", 4, K)},
+        r"X\.indices has -1; expected 0 to 89": {"indices": changed("indices", -1, -1)},
+        r"X\.indices has 4294967295": {"indices": changed("indices", -1, -1).astype(np.uint32)},
+        r"X\.indices has 18446744073709551615": {"indices": changed("indices", -1, -1).astype(np.uint64)},
+        r"X\.indptr falls from .* at row 5": {"indptr": falling},
+        r"X\.indptr begins with 2; expected 0": {"indptr": changed("indptr", 0, 2)},
+        r"X\.indptr ends with \d+; expected at most": {"indptr": changed("indptr", -1, 10**6)},
+        r"X\.indptr has 150 numbers; expected 151": {"indptr": X.indptr[:-1]},
+        r"X\.data has shape \(\d+,\); expected": {"data": X.data[:-1]},
+        r"X\.indices is of float64": {"indices": X.indices.astype(float)},
+        r"X\.indptr is of bool": {"indptr": X.indptr > 3},
+        r"X\.indices .* has shape \(1, \d+\)": {"indices": X.indices[None]},
+        r"X has 91 features; this network takes 90": {"shape": (N, K + 1)},
+        r"X has shape \(90,\); expected 2 dimensions": {"shape": (K,)},
+        r"X has no rows": {"shape": (0, K), "indptr": X.indptr[:1]},
+    }
+    net = network(backend)
+    before = net.get_weights()
+    for message, changes in cases.items():
+        for call in (net.predict, lambda X: net.fit(X, y), lambda X: net.evaluate(X, y)):
+            with pytest.raises(ValueError, match=message):
+                call(X.having(**changes))
+    for values in (X.data.astype(complex), X.data.astype(str), X.data.astype(object)):
+        with pytest.raises(TypeError, match=r"X has dtype .*; expected real numbers"):
+            net.fit(X.having(data=values), y)
+    with pytest.raises(TypeError, match=r"X is a Matrix of format 'coo'; expected CSR"):
+        net.fit(X.having(format="coo"), y)
+    with pytest.raises(ValueError, match=r"validation_data X\.indices has 90"):
+        net.fit(X, y, validation_data=(X.having(indices=changed("indices", 0, K)), y))
+    with pytest.raises(ValueError, match=r"X of chunk 0\.indices has 90"):
+        net.fit([(X.having(indices=changed("indices", 0, K)), y)])
+    assert_same(net.get_weights(), before, "native")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(value: float, backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    X = Matrix(dense)
+    row = 100
+    data = X.data.copy()
+    data[X.indptr[row]] = data[X.indptr[row + 2]] = value
+    bad = X.having(data=data)
+    net = network(backend)
+    before = net.get_weights()
+    for call in (
+        lambda: net.fit(bad, y, shuffle=False),
+        lambda: net.fit(bad, y, batch_size=None),
+        lambda: net.train_step(bad, y, "adam"),
+        lambda: net.loss_and_gradients(bad, y),
+        lambda: net.evaluate(bad, y),
+        lambda: net.fit(X, y, validation_data=(bad, y)),
+        lambda: net.fit([(bad, y)], shuffle=False),
+    ):
+        with pytest.raises(ValueError, match=r"row 100"):
+            call()
+    assert_same(net.get_weights(), before, "native")
+    found, right = net.predict(bad), net.predict(X)
+    touched = [row, row + 2]
+    np.testing.assert_array_equal(np.delete(found, touched, axis=0), np.delete(right, touched, axis=0))
+    if np.isnan(value):
+        assert np.isnan(found[touched]).all()
+
+
+@pytest.mark.parametrize(("scale", "rate"), [(1, 1e30), (1e9, 1e3)])
+def test_divergence_is_told(scale: float, rate: float, backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    messages = []
+    for X in (Matrix(dense * scale), dense * scale):
+        net = network(backend, "float32", [nn.Dense(K, 21, "relu"), nn.Dense(21, 3)])
+        before = net.get_weights()
+        with pytest.raises(nn.DivergenceError) as error:
+            net.fit(X, np.eye(3)[y], optimizer=nn.SGD(rate), epochs=3)
+        messages.append(str(error.value))
+        assert_same(net.get_weights(), before, "native")
+    assert messages[0] == messages[1]
+
+
+# ------------------------------------------------------------------------------------------------------- SciPy's own
+
+
+def test_scipy_is_not_imported() -> None:
+    code = (
+        "import sys, numpy as np, nncore as nn\n"
+        "class M: format, shape = 'csr', (2, 3); data = np.ones(2); indices = np.arange(2); indptr = np.arange(3)\n"
+        "nn.MLP([3, 1], seed=0).fit(M(), [0, 1], epochs=1)\n"
+        "assert 'scipy' not in sys.modules\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_formats_of_scipy(backend: str, dense: np.ndarray, y: np.ndarray) -> None:
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    expected = network(backend)
+    expected.fit(dense, y, epochs=2)
+    for name in ("csr", "csc", "coo", "lil", "dok", "bsr", "dia"):
+        for kind in ("array", "matrix"):
+            net = network(backend)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", scipy_sparse.SparseEfficiencyWarning)  # of many diagonals
+                X = getattr(scipy_sparse, f"{name}_{kind}")(dense)
+            net.fit(X, y, epochs=2)
+            assert_same(net.get_weights(), expected.get_weights(), backend, format=name, kind=kind)
+            np.testing.assert_allclose(net.predict(X[:9] if name in ("csr", "lil") else X)[:9], net.predict(dense[:9]))
+    with pytest.raises(ValueError, match=r"expected 2 dimensions"):
+        network(backend).predict(scipy_sparse.csr_array(dense[3]))
+
+
+def test_repeated_columns_of_scipy(backend: str, rng: np.random.Generator, y: np.ndarray) -> None:
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    rows, columns, values = rng.integers(0, N, 600), rng.integers(0, K, 600), rng.standard_normal(600)
+    X = scipy_sparse.coo_array((values, (rows, columns)), shape=(N, K))
+    net, expected = network(backend), network(backend)
+    net.fit(X, y, epochs=2)
+    expected.fit(X.toarray(), y, epochs=2)
+    for a, b in zip(net.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_twenty_thousand_columns_take_little_memory(backend: str) -> None:
+    code = (
+        "import numpy as np, nncore as nn\n"
+        "class M: format, shape = 'csr', (20000, 20000)\n"
+        "rng = np.random.default_rng(0)\n"
+        "M.data, M.indices, M.indptr = rng.random(200000), rng.integers(0, 20000, 200000), np.arange(0, 200001, 10)\n"
+        f"net = nn.MLP([20000, 16, 1], output='sigmoid', seed=0, backend={backend!r})\n"
+        "y = rng.integers(0, 2, 20000)\n"
+        "net.fit(M(), y, epochs=1, batch_size=2000); net.train_step(M(), y, 'adam'); net.predict(M()); net.evaluate(M(), y)\n"
+        "peak = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "assert peak < 300e3, f'{peak} KB at the most'\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
