@@ -1,4 +1,4 @@
-"""The kernels of sparse inputs, per ISA against the naive reference, and against the kernels of dense rows bit by bit."""
+"""The kernels of sparse inputs, per ISA: against the naive reference, and bit by bit against those of dense rows."""
 
 from __future__ import annotations
 

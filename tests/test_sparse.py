@@ -512,7 +512,8 @@ def test_twenty_thousand_columns_take_little_memory(backend: str) -> None:
         "M.data, M.indices, M.indptr = rng.random(200000), rng.integers(0, 20000, 200000), np.arange(0, 200001, 10)\n"
         f"net = nn.MLP([20000, 16, 1], output='sigmoid', seed=0, backend={backend!r})\n"
         "y = rng.integers(0, 2, 20000)\n"
-        "net.fit(M(), y, epochs=1, batch_size=2000); net.train_step(M(), y, 'adam'); net.predict(M()); net.evaluate(M(), y)\n"
+        "net.fit(M(), y, epochs=1, batch_size=2000); net.train_step(M(), y, 'adam')\n"
+        "net.predict(M()); net.evaluate(M(), y)\n"
         "peak = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
         "assert peak < 300e3, f'{peak} KB at the most'\n"
     )
