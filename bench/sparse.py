@@ -85,7 +85,8 @@ def worker(work: str, kind: str, seconds: float) -> None:
     before = high_water()
     net = nn.MLP([columns, hidden, 1], output="sigmoid", seed=0)
     trained = nn.optimizers.get(optimizer)
-    steps, times = -(-n // batch), []
+    steps = -(-n // batch)
+    times: list[float] = []
     net.fit(X, y, epochs=1, batch_size=batch, optimizer=trained)
     while sum(times) < seconds or len(times) < 3:
         began = perf_counter()
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        worker(*options.worker, options.seconds)
+        worker(options.worker[0], options.worker[1], options.seconds)
         return
     found: dict[str, Any] = {}
     print("| rows, hidden units, batch | dense, us/step | sparse, us/step | times | dense adds | sparse adds |")

@@ -181,6 +181,7 @@ void nn_plan_free(nn_plan *p) {
     nn_buffer_free(p->parts);
     nn_buffer_free(p->predicting);
     nn_buffer_free(p->blocks.memory);
+    nn_buffer_free(p->rest.memory);
     nn_buffer_free(p->state);
     nn_buffer_free(p->statistics);
     nn_buffer_free(p->gradients);

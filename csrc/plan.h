@@ -50,6 +50,16 @@ typedef struct nn_blocks {
     nn_entries sorted;
 } nn_blocks;
 
+/* Which rows of the first layer's weights need no work in a step that does not touch them; see rest.c */
+typedef struct nn_rest {
+    char *memory;
+    size_t bytes;
+    int on, moves, decays; /* without a gradient: whether weights move on; whether slots decay and weights do not */
+    int64_t blocks;        /* of UPDATE_ROWS rows, in a panel */
+    uint64_t *active;      /* of each panel's blocks: a bit for each row that moves on */
+    int32_t *since;        /* decays: of each row, the step of the call that its slots are as after */
+} nn_rest;
+
 struct nn_plan {
     nn_dtype dtype;
     const nn_kernels *kernels;
@@ -84,6 +94,7 @@ struct nn_plan {
     char *predicting; /* two buffers of panels for each thread, and entries where X is sparse */
     size_t predicting_bytes;
     nn_blocks blocks;
+    nn_rest rest;
 };
 
 static inline int64_t nn_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -36,6 +36,7 @@ typedef struct batch {
     double scale;    /* 1 / rows, or 1 / (sum of their weights) */
     uint64_t stream; /* the epoch: of what is dropped */
     double factor;   /* the gradient is multiplied by this before the update */
+    int64_t step;    /* of the call */
 } batch;
 
 /* In an order that depends on n alone; eight sums, so that none waits for the one before */
@@ -60,8 +61,18 @@ void nn_rows_of_batch(const run *c, const batch *b, nn_team *team, int thread, i
 /* The failure of the step, the same for every thread that asks: bad data before divergence, then the first row */
 failure nn_worst(const run *c, int n_threads);
 
+/* ---- rest.c */
+enum { MOST_PANEL_BYTES = 128 }; /* of a row of a panel */
+nn_status nn_rest_begin(run *c, int64_t n_steps, double *bytes_needed);
+/* A block of rows of a panel of the first layer's weights: the update of those that the step touches or that move */
+void nn_rest_update(const run *c, const batch *b, const nn_update *u, int64_t panel, int64_t block);
+void nn_rest_end(const run *c, int threads); /* all slots as after job->steps_done steps */
+
 /* ---- update.c */
 nn_update nn_update_of(const nn_job *job, int64_t step);
+/* The optimizer on rows [k0, k1) of a panel, and their transposed copy */
+void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
+                       int64_t k1, char *gradient);
 /* This thread's weights: their gradient over the batch, and the update or the gradient's buffer. */
 void nn_update_weights(const run *c, const batch *b, const nn_update *u, nn_team *team, int thread, int n_threads);
 

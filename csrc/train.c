@@ -72,7 +72,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
         }
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
         const uint32_t *order = shuffled ? job->order : NULL;
-        const batch b = {first, rows, order, nn_batch_scale(job, order, first, rows), stream, 1};
+        const batch b = {first, rows, order, nn_batch_scale(job, order, first, rows), stream, 1, step};
         const nn_update u = nn_update_of(job, step);
         if (within == 0 && thread == 0) job->loss_sum = 0;
         int given_up = 0;
@@ -96,7 +96,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
 
 static void gradient_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
-    const batch b = {0, c->job->n, NULL, nn_batch_scale(c->job, NULL, 0, c->job->n), 0, 1};
+    const batch b = {0, c->job->n, NULL, nn_batch_scale(c->job, NULL, 0, c->job->n), 0, 1, 0};
     const nn_update none = {0};
     int given_up = 0;
     const failure f = one_batch(c, &b, &none, team, thread, n_threads, &given_up);
@@ -173,6 +173,7 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
     job->steps_done = 0;
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);
+    if (status == NN_OK) status = nn_rest_begin(&c, n_steps, bytes_needed);
     const int forced = nn_forced_threads() || job->exact_threads;
     const int tuned = !forced && !job->given && nn_tune(p, job->batch, job->optimizer, threads);
     if (job->given && !forced) { /* its time says nothing of the threads */
@@ -195,6 +196,7 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
             nn_tuner_took(p->tuner, (double)(nn_now() - began - job->shuffle_ns) / (double)(c.stop - c.start),
                           c.stop - c.start);
     }
+    nn_rest_end(&c, job->threads);
     job->updates += job->steps_done;
     return status;
 }
@@ -203,6 +205,7 @@ nn_status nn_loss_and_gradient(nn_plan *p, nn_job *job, double *loss, void *grad
     run c = {.p = p, .job = job, .gradient = gradient};
     int threads = 1;
     job->loss_sum = 0;
+    p->rest.on = 0;
     nn_status status = prepare(&c, job->n, &threads, bytes_needed);
     if (status == NN_OK) {
         const int worth = nn_choose_threads(c.flops, job->max_threads);

@@ -7,14 +7,12 @@
 #include "sparse.h"
 #include "step.h"
 
-enum { MOST_PANEL_BYTES = 128 }; /* of a row of a panel */
-
 typedef struct place {
     int layer;
     int64_t panel, row;
 } place;
 
-/* Unit u of p->n_vectors, moved down to a row that a whole vector of inputs starts at */
+/* Unit u of p->n_vectors, moved down to a row that a whole vector of inputs starts at, or where rows rest a block */
 static place locate(const nn_plan *p, int64_t u) {
     for (int l = 0; l < p->n_blocks; l++) {
         const nn_geometry *g = &p->layers[l];
@@ -25,7 +23,7 @@ static place locate(const nn_plan *p, int64_t u) {
         }
         const int64_t panel = u / (2 * rows), width = nn_panel_width(p, g->n_out, panel) / p->vector;
         const int64_t row = (u - panel * 2 * rows) / width;
-        return (place){l, panel, row - row % p->vector};
+        return (place){l, panel, row - row % (l == 0 && p->rest.on ? UPDATE_ROWS : p->vector)};
     }
     return (place){p->n_blocks, 0, 0};
 }
@@ -62,16 +60,6 @@ static int64_t sparse_rows(const nn_plan *p, const nn_outer *o, int64_t panel, i
     return end;
 }
 
-/* Whether weights that no row of a batch touches stay as they are: what the optimizer does is nothing where the gradient
- * is zero. */
-static int rests_untouched(const run *c, int layer) {
-    const nn_geometry *g = &c->p->layers[layer];
-    const nn_job *job = c->job;
-    if (layer != 0 || !job->csr || c->chunked || c->gradient || c->given) return 0;
-    return (job->optimizer == NN_SGD || job->optimizer == NN_ADAGRAD) && job->decay == 0 && g->l1 == 0 && g->l2 == 0 &&
-           g->decay == 0;
-}
-
 /* The gradient of rows [k0, k1) of a panel */
 static void make_gradient(const run *c, const batch *b, int layer, int64_t panel, int64_t k0, int64_t k1, int thread,
                           char *gradient) {
@@ -99,9 +87,8 @@ static void make_gradient(const run *c, const batch *b, int layer, int64_t panel
         memset(gradient + (k1 - 1 - k0) * width * p->size, 0, (size_t)(width * p->size));
 }
 
-/* The optimizer on rows [k0, k1) of a panel, and their transposed copy */
-static void apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
-                           int64_t k1, char *gradient) {
+void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
+                       int64_t k1, char *gradient) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     const nn_geometry *g = &p->layers[layer];
@@ -137,31 +124,7 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
     if (c->given) gradient = c->given + at * p->size;
     if (shared && !c->gradient) prefetch_update(p, layer, panel, k0, k1);
     if (!c->given) make_gradient(c, b, layer, panel, k0, k1, thread, gradient);
-    if (!c->gradient) apply_gradient(c, b, u, layer, panel, k0, k1, gradient);
-}
-
-/* Of rows [k0, k1), in one block of sorted entries, those that the batch touches, and the bias */
-static void update_touched(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
-                           int64_t k1, int thread) {
-    const nn_plan *p = c->p;
-    const nn_entries *e = &p->blocks.sorted;
-    const int64_t *starts = &p->blocks.starts[k0 / UPDATE_ROWS], k = p->layers[layer].k, end = k1 < k ? k1 : k;
-    const int64_t row_bytes = nn_panel_width(p, p->layers[layer].n_out, panel) * p->size;
-    const nn_outer o = nn_outer_of(p, &p->training[0], layer, b->rows);
-    _Alignas(64) char gradient[(UPDATE_ROWS + 1) * MOST_PANEL_BYTES];
-    uint64_t touched = 0;
-    for (int64_t i = k0 < k ? starts[0] : 0; k0 < k && i < starts[1]; i++)
-        touched |= (uint64_t)1 << e->columns[i] % UPDATE_ROWS;
-    touched >>= k0 % UPDATE_ROWS; /* bit i: row k0 + i */
-    if (end - k0 < UPDATE_ROWS) touched &= ((uint64_t)1 << (end - k0)) - 1;
-    for (uint64_t left = touched; left; left &= left - 1)
-        memset(gradient + __builtin_ctzll(left) * row_bytes, 0, (size_t)row_bytes);
-    if (touched) p->kernels->sparse_outer(&o, e, starts[0], starts[1], panel, k0, end, gradient);
-    for (uint64_t left = touched; left; left &= left - 1) {
-        const int64_t i = __builtin_ctzll(left);
-        apply_gradient(c, b, u, layer, panel, k0 + i, k0 + i + 1, gradient + i * row_bytes);
-    }
-    if (k1 > k) update_rows(c, b, u, layer, panel, k, k1, thread, 0);
+    if (!c->gradient) nn_apply_gradient(c, b, u, layer, panel, k0, k1, gradient);
 }
 
 static void update_units(const run *c, const batch *b, const nn_update *u, int64_t u0, int64_t u1, int thread) {
@@ -170,7 +133,7 @@ static void update_units(const run *c, const batch *b, const nn_update *u, int64
     for (place at = locate(p, u0); at.layer < p->n_blocks; at = (place){at.layer + 1, 0, 0}) {
         if (at.layer > end.layer) return;
         const nn_geometry *g = &p->layers[at.layer];
-        const int resting = rests_untouched(c, at.layer);
+        const int resting = p->rest.on && at.layer == 0;
         for (; at.panel < g->panels; at.panel++, at.row = 0) {
             int64_t stop = g->k + 1;
             if (at.layer == end.layer && at.panel >= end.panel) stop = at.panel == end.panel ? end.row : 0;
@@ -178,10 +141,10 @@ static void update_units(const run *c, const batch *b, const nn_update *u, int64
                 int64_t k1 = k0 - k0 % UPDATE_ROWS + UPDATE_ROWS;
                 if (k1 >= g->k) k1 = g->k + 1; /* the bias goes with the last weights */
                 if (k1 > stop) k1 = stop;
-                if (resting)
-                    update_touched(c, b, u, at.layer, at.panel, k0, k1, thread);
-                else
-                    update_rows(c, b, u, at.layer, at.panel, k0, k1, thread, u1 - u0 < p->n_vectors);
+                const int64_t bias = resting && k1 > g->k ? g->k : k0; /* by itself */
+                if (resting && k0 < g->k) nn_rest_update(c, b, u, at.panel, k0 / UPDATE_ROWS);
+                if (!resting || k1 > g->k)
+                    update_rows(c, b, u, at.layer, at.panel, bias, k1, thread, u1 - u0 < p->n_vectors);
                 k0 = k1;
             }
         }

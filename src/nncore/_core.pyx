@@ -12,7 +12,7 @@ from cpython.object cimport PyObject_GenericSetAttr
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import os
 from math import prod

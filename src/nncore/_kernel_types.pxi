@@ -169,6 +169,7 @@ cdef extern from "kernels.h" nogil:
         void (*loss)(const kernel_loss *, int64_t, int64_t)
         void (*softmax)(void *, int64_t, int64_t, int64_t, int64_t, int)
         void (*update)(const kernel_update *, int64_t, const void *, void *, void *, void *)
+        void (*idle)(const kernel_update *, int64_t, int64_t, void *, void *)
         void (*activate)(int, double, int64_t, int64_t, int64_t, void *)
         void (*activate_keeping)(int, double, int64_t, int64_t, int64_t, void *, void *)
         void (*scale_by_derivative)(int, double, int64_t, int64_t, int64_t, const void *, void *)

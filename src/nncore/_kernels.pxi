@@ -218,6 +218,13 @@ cdef class BasicKernels:
         u.correction3 = correction3
         self.table.update(&u, p.shape[0], self.reals(g), self.written(p), self.written(s0), self.written(s1))
 
+    def idle(self, int optimizer, int64_t times, int64_t n, s0=None, s1=None, *, double momentum=0.0, double beta1=0.0,
+             double beta2=0.0):
+        cdef kernel_update u
+        memset(&u, 0, sizeof(u))
+        u.optimizer, u.momentum, u.beta1, u.beta2 = optimizer, momentum, beta1, beta2
+        self.table.idle(&u, times, n, self.written(s0), self.written(s1))
+
     def activate(self, int activation, z, double alpha=0.1, n=None):
         """`z` flat, or rows of which the first `n` numbers count."""
         rows, stride = (1, z.shape[0]) if z.ndim == 1 else z.shape

@@ -63,6 +63,10 @@ class CSR:
         """Return how many values the row with most of them has."""
         return int(np.diff(self.starts).max())
 
+    def mean_stored(self) -> float:
+        """Return how many values a row has on average."""
+        return float(self.starts[-1] - self.starts[0]) / len(self)
+
     def stored(self) -> Array:
         """Return the values of all rows, row after row."""
         return self.values[self.starts[0] : self.starts[-1]]

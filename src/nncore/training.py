@@ -94,9 +94,12 @@ def fit(
     given_weights: Array | None = None
     row_weights: Array | None = None
     mapped = isinstance(X, np.memmap)  # then nobody knows how long it takes to read a row
+    spared = 0.0  # multiplications of a row's forward pass that sparse X does without
     if not chunks:
         X = sparse.inputs(network.layers, X, "X", network.dtype)
         network.layers[0].check_inputs(X, "X")
+        if isinstance(X, sparse.CSR):
+            spared = (network.n_in - X.mean_stored()) * network.layers[0].n_out
         y = _targets(network, y, len(X), loss)
         given_weights = weights.samples(sample_weight, len(X))
     elif sample_weight is not None or class_weight is not None:
@@ -175,7 +178,7 @@ def fit(
         slots,
         history,
         epochs,
-        batch_size or 1,
+        max((network._n_parameters - spared) * (batch_size or 1), network._n_parameters),
         loss,
         measures,
         None if held_out is None else _validation(network, held_out, loss, measures),
