@@ -139,6 +139,7 @@ void nn_plan_refresh(nn_plan *plan); /* after the parameters were written: renew
 /* The first of n rows of inputs in which a table has no entry for its column's number, and that table; -1 for none. */
 int64_t nn_plan_bad_code(const nn_plan *plan, const void *x, int64_t n, int *table);
 int nn_plan_finite(const nn_plan *plan, const void *buffer); /* a parameter-shaped buffer */
+void nn_plan_forget(nn_plan *plan); /* after slots of a job were written by others than nn_run */
 
 /* Rows of X by what is stored of them: row r has values[starts[r] .. starts[r + 1]) in columns[the same], in any order.
  * What a row has twice in a column counts as the sum. Only a network whose first layer is dense takes such rows. */
@@ -192,6 +193,7 @@ typedef struct nn_job {
     int bad_layer;   /* NN_DIVERGED: the first layer with a non-finite output, -1 for the loss alone */
     int threads;     /* how many ran */
     /* owned by the job, made by nn_job_prepare */
+    uint64_t serial; /* no other job has it */
     uint32_t *order;
     void *scratch;
     uint64_t order_epoch; /* whose order it is; the seed of a job does not change */

@@ -385,4 +385,6 @@ void nn_plan_refresh(nn_plan *p) {
     }
 }
 
+void nn_plan_forget(nn_plan *p) { p->rest.owner = 0; }
+
 int nn_plan_finite(const nn_plan *p, const void *buffer) { return p->kernels->finite(p->n_parameters, buffer); }

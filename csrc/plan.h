@@ -57,6 +57,8 @@ typedef struct nn_rest {
     int on, moves, decays; /* without a gradient: whether weights move on; whether slots decay and weights do not */
     int64_t blocks;        /* of UPDATE_ROWS rows, in a panel */
     uint64_t *active;      /* of each panel's blocks: a bit for each row that moves on */
+    uint64_t owner;        /* whose job's latest call `active` is of; 0: slots may have changed since */
+    int known;             /* `active` is as the call before has left it */
     int32_t *since;        /* decays: of each row, the step of the call that its slots are as after */
 } nn_rest;
 

@@ -21,6 +21,8 @@ nn_status nn_rest_begin(run *c, int64_t n_steps, double *bytes_needed) {
     nn_rest *r = &p->rest;
     r->on = job->csr && !c->chunked && job->clip_norm == 0 && job->decay == 0 && g->l1 == 0 && g->l2 == 0 &&
             g->decay == 0 && g->max_norm == 0 && n_steps < INT32_MAX;
+    const uint64_t owner = r->owner;
+    r->owner = 0;
     if (!r->on) return NN_OK;
     r->decays = job->optimizer == NN_RMSPROP;
     r->moves = !r->decays && job->optimizer != NN_SGD && job->optimizer != NN_ADAGRAD;
@@ -33,7 +35,8 @@ nn_status nn_rest_begin(run *c, int64_t n_steps, double *bytes_needed) {
     }
     r->active = (uint64_t *)(void *)r->memory;
     r->since = (int32_t *)(void *)(r->active + n);
-    memset(r->active, 0, (size_t)n * sizeof *r->active);
+    r->known = r->moves && owner == job->serial;
+    if (!r->known) memset(r->active, 0, (size_t)n * sizeof *r->active);
     for (int64_t i = 0; i < counted; i++) r->since[i] = -1;
     return NN_OK;
 }
@@ -93,7 +96,7 @@ void nn_rest_update(const run *c, const batch *b, const nn_update *u, int64_t pa
     const int64_t k0 = block * UPDATE_ROWS, left = p->layers[0].k - k0, n = left < UPDATE_ROWS ? left : UPDATE_ROWS;
     const rows w = rows_of(c, panel, k0);
     uint64_t *active = &r->active[panel * r->blocks + block];
-    if (r->moves && b->step == 0) *active = moving(&w, n);
+    if (r->moves && !r->known && b->step == 0) *active = moving(&w, n);
     if (e0 == e1 && !*active) return;
     uint64_t touched = 0;
     for (int64_t i = e0; i < e1; i++) touched |= (uint64_t)1 << e->columns[i] % UPDATE_ROWS;
@@ -144,5 +147,6 @@ static void end_task(void *context, nn_team *team, int thread, int n_threads) {
 void nn_rest_end(const run *c, int threads) {
     nn_rest *r = &c->p->rest;
     if (r->on && r->decays && c->job->steps_done > 0) nn_parallel(threads, end_task, (void *)(uintptr_t)c);
+    if (r->on && r->moves && c->job->steps_done > 0) r->owner = c->job->serial; /* all slots were looked at */
     r->on = 0;
 }

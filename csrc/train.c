@@ -106,6 +106,8 @@ static void gradient_task(void *context, nn_team *team, int thread, int n_thread
 /* ---- preparation */
 
 nn_status nn_job_prepare(nn_job *job, double *bytes_needed) {
+    static _Atomic uint64_t serials;
+    job->serial = ++serials;
     if (!job->shuffle || job->batch >= job->n) return NN_OK;
     if (job->n > (int64_t)UINT32_MAX) return NN_BAD_SIZE;
     const size_t scratch = nn_permutation_scratch((uint32_t)job->n);

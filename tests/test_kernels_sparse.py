@@ -7,6 +7,7 @@ import pytest
 from kernel_layout import (
     ACTIVATIONS,
     KEEPING,
+    OPTIMIZERS,
     both,
     columns_around,
     every_table,
@@ -141,3 +142,31 @@ def test_the_gradient_is_that_of_dense_rows(isa: str, dtype: str, rng: np.random
                 once = got.copy()  # what is there is added to, and other entries are left out
                 kernels.sparse_outer(*x.entries, d, got, 45, n, n_entries, n_entries, panel, k0, k1)
                 np.testing.assert_array_equal(got, once)
+
+
+@every_table
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "rmsprop", "lion"])
+def test_idle_is_that_many_steps_without_a_gradient(
+    isa: str, dtype: str, optimizer: str, rng: np.random.Generator
+) -> None:
+    kernels, reference = both(isa, dtype)
+    settings = {"momentum": 0.9, "beta1": 0.8, "beta2": 0.95}
+    code, two = OPTIMIZERS.index(optimizer), optimizer == "adam"
+    for vectors in (1, 2, 3, 8, 13):
+        n = vectors * kernels.width
+        slots = [np.abs(rng.standard_normal(n)).astype(dtype), np.zeros(n, dtype)]
+        slots[0][n // 2] = 0
+        if two:
+            slots[1][:] = np.abs(rng.standard_normal(n))
+        found = []
+        for table in (kernels, reference, None):
+            s0, s1 = (slot.copy() for slot in slots)
+            if table is not None:
+                table.idle(code, 7, n, s0, s1 if two else None, **settings)
+            for _ in range(7 if table is None else 0):
+                zero, p = np.zeros(n, dtype), np.ones(n, dtype)
+                kernels.update(code, zero, p, s0, s1 if two else None, rate=0.1, epsilon=1e-8, **settings)
+            found.append((s0, s1))
+        for got, want, steps in zip(*found, strict=True):
+            np.testing.assert_array_equal(got, steps, err_msg=f"{vectors} vectors")
+            np.testing.assert_allclose(got, want, rtol=1e-5 if dtype == "float32" else 1e-13)

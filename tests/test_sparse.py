@@ -205,6 +205,31 @@ def test_the_number_of_threads_changes_no_bit(
         assert_same(other, results[0], "native")
 
 
+@pytest.mark.parametrize("optimizer", [nn.Adam, nn.RMSprop, nn.Lion, lambda: nn.SGD(0.1, momentum=0.9)])
+def test_columns_that_come_late_and_rarely(optimizer: Any, backend: str, rng: np.random.Generator) -> None:
+    X = np.zeros((400, 300))
+    X[np.arange(400), rng.integers(0, 20, 400)] = 1
+    X[300:, 100:] = rng.random((100, 200)) < 0.01  # not before the fourth part of an epoch
+    y = rng.standard_normal(400)
+    results = []
+    for data in (Matrix(X), X):
+        net, opt = nn.MLP([300, 5, 1], dtype="float32", seed=1, backend=backend), optimizer()
+
+        class Changed(nn.callbacks.Callback):
+            kept: Any = None
+
+            def on_epoch_end(self, epoch: int, logs: Any, opt: Any = opt) -> None:
+                if epoch == 0:
+                    self.kept = opt.state()
+                if epoch == 2:  # slots that were zero are none, and the other way round
+                    state = {**self.kept, "slots": [[abs(a) + 1e-3 for a in slot] for slot in self.kept["slots"]]}
+                    opt.load_state(state)
+
+        net.fit(data, y, epochs=5, batch_size=4, shuffle=False, optimizer=opt, callbacks=[Changed()])
+        results.append([*net.get_weights(), *(array for slot in opt.state()["slots"] for array in slot)])
+    assert_same(*results, backend, "float32")
+
+
 # ------------------------------------------------------------------------------------------------ how it may come
 
 

@@ -142,6 +142,7 @@ cdef extern from "nncore.h" nogil:
     void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer)
     void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b)
     void nn_plan_refresh(nn_plan *plan)
+    void nn_plan_forget(nn_plan *plan)
     int nn_plan_finite(const nn_plan *plan, const void *buffer)
     int64_t nn_plan_bad_code(const nn_plan *plan, const void *x, int64_t n, int *table)
     nn_status nn_job_prepare(nn_job *job, double *bytes_needed)

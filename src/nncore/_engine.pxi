@@ -313,6 +313,7 @@ cdef class NativeEngine:
         memcpy(nn_plan_parameters(self.plan), (<_Buffer>saved[1]).data, self.buffer_bytes())
         for i, buffer in enumerate(buffers):
             memcpy((<_Buffer>buffer).data, (<_Buffer>saved[i + 2]).data, self.buffer_bytes())
+        nn_plan_forget(self.plan)
         nn_plan_refresh(self.plan)
         self.leave()
 

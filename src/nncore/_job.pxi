@@ -32,6 +32,7 @@ cdef class NativeSlots:
 
     def load(self, slots):
         """Take over arrays as `arrays` gives them."""
+        nn_plan_forget(self.engine.plan)
         for buffer, arrays in zip(self.buffers, slots, strict=True):
             self.engine.pack(arrays, (<_Buffer>buffer).data)
 

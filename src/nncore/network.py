@@ -124,8 +124,8 @@ class Sequential(NetworkBase):
         Parameters
         ----------
         X : array_like of shape (n, n_in)
-            Anything that `numpy.asarray` takes, and data frames. A C-contiguous array of the network's dtype is not
-            copied. A row with NaN gives NaN, and touches no other row.
+            Anything that `numpy.asarray` takes, data frames and sparse matrices. A C-contiguous array of the network's
+            dtype is not copied. A row with NaN gives NaN, and touches no other row.
 
         Returns
         -------
@@ -231,8 +231,9 @@ class Sequential(NetworkBase):
         Parameters
         ----------
         X : array_like of shape (n, n_in), or chunks
-            Anything that `numpy.asarray` takes, and data frames; never modified. A C-contiguous array of the network's
-            dtype is not copied, nor is such a `numpy.memmap`. Without `y`, chunks (X, y); see `nncore.chunks`.
+            Anything that `numpy.asarray` takes, data frames, and sparse matrices where the first layer is `Dense` (see
+            `nncore.sparse`); never modified. A C-contiguous array of the network's dtype is not copied, nor is such a
+            `numpy.memmap`. Without `y`, chunks (X, y); see `nncore.chunks`.
         y : array_like, optional
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
             shape (n,) or (n, 1). None where `X` gives chunks.
