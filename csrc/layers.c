@@ -88,7 +88,10 @@ void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_p
     if (g->kind == NN_DENSE) {
         nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
         forward.slopes = w->slope[l + 1];
-        p->kernels->forward(&forward, r0, r1);
+        if (l == 0 && w->sparse)
+            p->kernels->sparse_forward(&forward, w->sparse, r0, r1);
+        else
+            p->kernels->forward(&forward, r0, r1);
     } else if (g->kind == NN_COLUMNS) {
         nn_columns_forward(p, w->act[0], w->act[1], w->rows, r0, r1);
     } else if (g->kind == NN_DROPOUT) {

@@ -199,6 +199,7 @@ static void free_workspaces(nn_plan *p) {
     for (int i = 0; i < p->n_training; i++) {
         nn_buffer_free(p->training[i].memory);
         nn_buffer_free(p->training[i].act);
+        nn_buffer_free(p->training[i].entry_memory);
     }
     nn_buffer_free(p->training);
     p->training = NULL;
@@ -210,6 +211,8 @@ void nn_plan_free(nn_plan *p) {
     free_workspaces(p);
     nn_buffer_free(p->parts);
     nn_buffer_free(p->predicting);
+    nn_buffer_free(p->blocks.memory);
+    nn_buffer_free(p->rest.memory);
     nn_buffer_free(p->state);
     nn_buffer_free(p->statistics);
     nn_buffer_free(p->gradients);
@@ -228,14 +231,15 @@ static int64_t spread(int64_t rows, int64_t row_bytes) {
 }
 
 /* n workspaces of at least `rows` rows each */
-nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
-    if (p->n_training >= n && p->training[0].rows >= rows) return NN_OK;
+nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, int inputs, double *bytes_needed) {
+    if (p->n_training >= n && p->training[0].rows >= rows && p->training[0].has_inputs >= inputs) return NN_OK;
     free_workspaces(p);
     const int64_t row_bytes = p->panel * p->size;
     if (!is_size(rows)) return NN_BAD_SIZE;
     rows = spread(rows, row_bytes);
     const size_t many = (size_t)rows, size = (size_t)p->size;
-    size_t panels = (size_t)nn_ceil_div(p->layers[0].n_in, p->panel), layer_norms = 0;
+    const int64_t input_panels = inputs ? nn_ceil_div(p->layers[0].n_in, p->panel) : 0;
+    size_t panels = (size_t)input_panels, layer_norms = 0;
     for (int l = 0; l < p->n_layers; l++) {
         const size_t kept = nn_keeps_slopes(p->layers[l].activation) ? 3 : 2;
         panels = nn_plus(panels, nn_times(kept, (size_t)p->layers[l].panels));
@@ -252,6 +256,7 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
     for (; p->n_training < n; p->n_training++) {
         nn_workspace *w = &p->training[p->n_training];
         w->rows = rows;
+        w->has_inputs = inputs;
         w->bytes = bytes;
         w->memory = nn_buffer(w->bytes);
         w->act = nn_buffer(4 * ((size_t)p->n_layers + 1) * sizeof *w->act);
@@ -265,7 +270,7 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
         w->row_stats = w->slope + p->n_layers + 1;
         char *next = w->memory;
         w->act[0] = next;
-        next += nn_ceil_div(p->layers[0].n_in, p->panel) * rows * row_bytes;
+        next += input_panels * rows * row_bytes;
         for (int l = 0; l < p->n_layers; l++)
             for (int kind = 0; kind < (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2); kind++) {
                 (kind == 0 ? w->act : kind == 1 ? w->delta : w->slope)[l + 1] = next;
@@ -413,5 +418,7 @@ void nn_plan_refresh(nn_plan *p) {
         for (int64_t panel = 0; panel < p->layers[l].panels; panel++) p->kernels->transpose(&t, panel, 0, t.k);
     }
 }
+
+void nn_plan_forget(nn_plan *p) { p->rest.owner = 0; }
 
 int nn_plan_finite(const nn_plan *p, const void *buffer) { return p->kernels->finite(p->n_parameters, buffer); }

@@ -1,22 +1,37 @@
 /* predict.c: outputs for new rows. Blocks of rows go through all layers in two buffers that stay in cache. */
 #include "layers.h"
+#include "sparse.h"
 
 enum { BLOCK = 112 }; /* a whole number of the tallest register tiles */
 
 typedef struct prediction {
     const nn_plan *p;
     const char *x;
+    const nn_csr *csr; /* or sparse rows in place of x */
     char *out;
     int64_t n, rows; /* rows of a buffer */
     int n_layers;
-    size_t buffer_bytes;
+    size_t buffer_bytes, entry_bytes;
 } prediction;
 
-static int64_t widest(const nn_plan *p) {
-    int64_t panels = nn_ceil_div(p->layers[0].n_in, p->panel);
+static int64_t widest(const nn_plan *p, int sparse) {
+    int64_t panels = sparse ? 0 : nn_ceil_div(p->layers[0].n_in, p->panel);
     for (int l = 0; l < p->n_layers; l++)
         if (p->layers[l].panels > panels) panels = p->layers[l].panels;
     return panels;
+}
+
+/* The first layer of sparse rows, into panels */
+static void sparse_rows(const prediction *c, char *memory, int64_t first, int64_t rows, char *to) {
+    const nn_plan *p = c->p;
+    const int own = p->layers[0].activation;
+    const int64_t capacity = nn_most_entries(c->csr, c->rows);
+    nn_sparse_gather g = {.x = c->csr, .n = p->layers[0].n_in, .first = first};
+    nn_lay_entries(p, &g.to, memory, c->rows, capacity);
+    nn_place_rows(c->csr, NULL, first, capacity, &g.to, 0, rows);
+    for (int64_t r = 0; (r = p->kernels->sparse_gather(&g, r, rows)) >= 0; r++) continue;
+    const nn_product f = nn_forward_of(p, 0, NULL, to, c->rows, own == NN_SOFTMAX ? NN_IDENTITY : own);
+    p->kernels->sparse_forward(&f, &g.to, 0, rows);
 }
 
 static void predict_task(void *context, nn_team *team, int thread, int n_threads) {
@@ -24,7 +39,8 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     (void)team;
-    char *from = p->predicting + (size_t)thread * 2 * c->buffer_bytes, *to = from + c->buffer_bytes;
+    char *from = p->predicting + (size_t)thread * (2 * c->buffer_bytes + c->entry_bytes), *to = from + c->buffer_bytes;
+    char *const entries = to + c->buffer_bytes;
     const int64_t blocks = nn_ceil_div(c->n, c->rows);
     const nn_geometry *last = &p->layers[c->n_layers - 1];
     for (int64_t b = blocks * thread / n_threads; b < blocks * (thread + 1) / n_threads; b++) {
@@ -37,8 +53,9 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
                              .panel_rows = c->rows,
                              .width = (int)p->vector};
         /* a row with NaN or infinity stops gather: go on behind it, the row's outputs show it */
-        for (int64_t r = 0; (r = k->gather(&g, r, rows)) >= 0; r++) continue;
-        for (int l = 0; l < c->n_layers; l++) {
+        for (int64_t r = 0; !c->csr && (r = k->gather(&g, r, rows)) >= 0; r++) continue;
+        if (c->csr) sparse_rows(c, entries, first, rows, from);
+        for (int l = c->csr ? 1 : 0; l < c->n_layers; l++) {
             const nn_geometry *layer = &p->layers[l];
             const int own = layer->activation, activation = own == NN_SOFTMAX ? NN_IDENTITY : own;
             if (layer->kind == NN_DROPOUT || layer->kind == NN_NOISE) continue;
@@ -72,12 +89,19 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     }
 }
 
-nn_status nn_predict(nn_plan *p, const void *x, int64_t n, int n_layers, void *out, int max_threads,
+nn_status nn_predict(nn_plan *p, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
                      double *bytes_needed) {
-    prediction c = {p, x, out, n, n < BLOCK ? n : BLOCK, n_layers, 0};
-    int threads = nn_choose_threads((double)n * p->flops_forward, max_threads);
-    c.buffer_bytes = nn_times3((size_t)widest(p), (size_t)c.rows, (size_t)(p->panel * p->size));
-    const size_t bytes = nn_times3(2, c.buffer_bytes, (size_t)threads);
+    prediction c = {p, x, csr, out, n, n < BLOCK ? n : BLOCK, n_layers, 0, 0};
+    double flops = (double)n * p->flops_forward;
+    c.buffer_bytes = nn_times3((size_t)widest(p, csr != NULL), (size_t)c.rows, (size_t)(p->panel * p->size));
+    if (csr) {
+        const nn_geometry *g = &p->layers[0];
+        if (g->kind != NN_DENSE || g->n_in > INT32_MAX) return NN_BAD_SIZE;
+        flops += 2.0 * ((double)csr->stored - (double)n * (double)g->n_in) * (double)g->n_out;
+        c.entry_bytes = (size_t)nn_entries_bytes(p, c.rows, nn_most_entries(csr, c.rows)) / 64 * 64 + 64;
+    }
+    const int threads = nn_choose_threads(flops, max_threads);
+    const size_t bytes = nn_times(nn_plus(nn_times(2, c.buffer_bytes), c.entry_bytes), (size_t)threads);
     const nn_status status = nn_grow(&p->predicting, &p->predicting_bytes, bytes, bytes_needed);
     if (status != NN_OK) return status;
     nn_parallel(threads, predict_task, &c);

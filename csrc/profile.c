@@ -73,11 +73,12 @@ nn_status nn_profile(nn_plan *p, int64_t rows, int optimizer, int layer, double 
     const int chunked = nn_is_chunked(p, rows);
     profile c = {.p = p, .rows = chunked ? CHUNK : rows, .layer = layer, .optimizer = optimizer};
     const size_t bytes = nn_times((size_t)p->n_parameters, (size_t)p->size);
-    nn_status status = nn_workspaces(p, 1, c.rows, bytes_needed);
+    nn_status status = nn_workspaces(p, 1, c.rows, 1, bytes_needed);
     if (status == NN_OK)
         status = nn_grow(&p->statistics, &p->statistics_bytes, nn_times((size_t)p->n_statistics, (size_t)p->size),
                          bytes_needed);
     if (status != NN_OK) return status;
+    p->training[0].sparse = NULL;
     c.gradient = nn_buffer((size_t)((UPDATE_ROWS + 1) * p->panel * p->size));
     for (int s = 0; s < 3; s++) c.scratch[s] = nn_buffer(bytes);
     if (c.gradient && c.scratch[0] && c.scratch[1] && c.scratch[2]) {

@@ -12,7 +12,7 @@ from cpython.object cimport PyObject_GenericSetAttr
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import os
 from math import prod
@@ -21,6 +21,7 @@ import numpy as np
 
 from nncore import losses
 from nncore.errors import BadCode, NonFiniteData, NonFiniteLoss
+from nncore.sparse import CSR
 from nncore.specs import LayerSpec
 
 cdef extern from "nncore.h" nogil:
@@ -66,8 +67,16 @@ cdef extern from "nncore.h" nogil:
     ctypedef struct nn_plan:
         pass
     ctypedef nn_status (*nn_given)(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum)
+    ctypedef struct nn_csr:
+        const void *values
+        const void *columns
+        const void *starts
+        int wide
+        int64_t stored
+        int64_t most
     ctypedef struct nn_job:
         const void *x
+        const nn_csr *csr
         const void *y
         const int32_t *labels
         int64_t n
@@ -134,6 +143,7 @@ cdef extern from "nncore.h" nogil:
     void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer)
     void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b)
     void nn_plan_refresh(nn_plan *plan)
+    void nn_plan_forget(nn_plan *plan)
     int nn_plan_finite(const nn_plan *plan, const void *buffer)
     int64_t nn_plan_bad_code(const nn_plan *plan, const void *x, int64_t n, int *table)
     nn_status nn_job_prepare(nn_job *job, double *bytes_needed)
@@ -142,7 +152,8 @@ cdef extern from "nncore.h" nogil:
     nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed)
     nn_status nn_profile(nn_plan *plan, int64_t rows, int optimizer, int layer, double *ns, double *bytes_needed)
     nn_status nn_predict(
-        nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads, double *bytes_needed
+        nn_plan *plan, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
+        double *bytes_needed
     )
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 
@@ -219,6 +230,7 @@ cdef int _optimizer_code(optimizer) except -1:
     return code
 
 
+include "_sparse.pxi"
 include "_job.pxi"
 include "_engine.pxi"
 
@@ -334,4 +346,6 @@ cdef extern from *:
 COMPILER = NN_COMPILER.decode()
 VERSION = NN_VERSION.decode()
 
+include "_kernel_types.pxi"
 include "_kernels.pxi"
+include "_kernels_layers.pxi"
