@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 C_FILES := $(shell find csrc -name '*.c' -o -name '*.h' -o -name '*.inc')
 SOURCES := pyproject.toml CMakeLists.txt README.md $(C_FILES) $(shell find src -type f -not -path '*/__pycache__/*')
 
-.PHONY: help build test lint format docs bench demo wheel clean ci
+.PHONY: help build test lint format docs bench demo wheel wheels clean ci
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ demo: build ## train on the handwritten digits
 
 wheel: ## build a wheel into dist/
 	$(PYTHON) -m pip wheel --no-deps --wheel-dir dist .
+
+wheels: ## sdist and manylinux wheel into dist/, each looked into, the wheel tested in an environment outside the tree
+	PYTHON=$(PYTHON) tools/wheels.sh
 
 clean: ## remove what was built
 	rm -rf build dist docs/_generated $(VENV) .pytest_cache .mypy_cache .ruff_cache
