@@ -5,8 +5,8 @@
 #
 # An arm64 Python of the same Debian is unpacked below build/aarch64 (the machine's own packages stay as they are), NumPy
 # and pytest for it come from PyPI, and the Python tests themselves run there: every kernel of the NEON table against the
-# reference, at odd sizes, and networks against NumPy. Emulation is some 20 times slower than the machine, so by default a part
-# of them. Needs the packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static, and a python3 with
+# reference, at odd sizes, and networks against NumPy. Emulation is slow, so by default those of the kernels and of the
+# core alone. Needs the packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static, and a python3 with
 # Cython, CMake and Ninja (BUILD_PYTHON; by default a new environment).
 set -eu
 tree=$(cd "$(dirname "$0")/.." && pwd)
