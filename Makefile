@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 C_FILES := $(shell find csrc -name '*.c' -o -name '*.h' -o -name '*.inc')
 SOURCES := pyproject.toml CMakeLists.txt README.md $(C_FILES) $(shell find src -type f -not -path '*/__pycache__/*')
 
-.PHONY: help build test lint format docs bench demo wheel clean ci strict analyze asan tsan sanitize valgrind fuzz
+.PHONY: help build test lint format docs bench demo wheel wheels test-clang test-aarch64 clean ci strict analyze asan tsan sanitize valgrind fuzz
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
 
 build: $(VENV)/.built ## compile the package and install it into $(VENV), with the tools of development
 
@@ -66,6 +66,18 @@ valgrind: build ## a short training under valgrind
 
 fuzz: build ## random files, labels, indices and configurations; FUZZ="--minutes 10 --target files" passes options
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
+
+wheels: ## sdist and manylinux wheel into dist/, each looked into, the wheel tested in an environment outside the tree
+	PYTHON=$(PYTHON) tools/wheels.sh
+
+test-clang: ## build with clang into an environment of its own, build/clang, and run the tests there
+	$(PYTHON) -m venv build/clang
+	CC=clang build/clang/bin/pip install -q ".[test]"
+	build/clang/bin/nncore info | grep 'compiler.*clang'
+	NNCORE_REQUIRE_NATIVE=1 build/clang/bin/pytest
+
+test-aarch64: ## cross-compile the core for aarch64 and run its tests under qemu
+	tools/aarch64.sh
 
 clean: ## remove what was built
 	rm -rf build dist docs/_generated $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, binding=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, binding=True, freethreading_compatible=True
 """The compiled core: a thin binding of csrc/, which does the arithmetic.
 
 `NativeEngine` has the interface of `numpy_backend.NumpyEngine`. Arrays come in through the buffer protocol, so that the
