@@ -16,6 +16,7 @@ cdef class NativeEngine:
     cdef object row, copy_row  # an output row of the engine's own, for predictions of one row
     cdef Py_buffer view_row
     cdef unsigned long asking  # the thread that has a loss of the user's computed in the middle of a step; 0 for none
+    cdef bint writing  # whether a step is under way
     cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
     cdef char code
     cdef int n_layers, n_tables  # tables: of a first layer with categories
@@ -88,7 +89,7 @@ cdef class NativeEngine:
 
     cdef int check_free(self) except -1:
         if self.asking and self.asking == <unsigned long>PyThread_get_thread_ident():
-            raise RuntimeError("the network is in the middle of a training step, whose loss must not use it")
+            raise RuntimeError(_IN_A_STEP if self.writing else _IN_A_PREDICTION)
         return 0
 
     # Where the caller's own thread may be in such a step `check_free` comes first: it would wait for itself.
@@ -99,6 +100,14 @@ cdef class NativeEngine:
 
     cdef void leave(self) noexcept:
         nn_gate_leave(&self.gate)
+
+    def after_fork(self):
+        """In the child: open the gate that a thread of the parent held; say whether that was in the middle of a step."""
+        if self.asking and self.asking == <unsigned long>PyThread_get_thread_ident():
+            return False  # this thread itself has forked, and goes on with its step
+        torn, self.writing, self.asking = self.writing, False, 0
+        nn_gate_reset(&self.gate)
+        return torn
 
     # ------------------------------------------------------------------------------------------------- buffers
 
@@ -318,29 +327,43 @@ cdef class NativeEngine:
 
     # ------------------------------------------------------------------------------------------------- forward
 
-    cdef nn_status predict_into(self, const Py_buffer *x, int n_layers, void *out, double *bytes_needed) noexcept:
+    cdef int predict_into(self, const Py_buffer *x, int n_layers, Py_buffer *out) except -1:
         """Fill `out`. The GIL is kept for what takes some us: to let it go again and again for a moment would keep other
-        threads from ever getting it, as each time they wake up too late."""
-        cdef nn_status status
+        threads from ever getting it, as each time they wake up too late. What takes long is done in pieces, between
+        which Ctrl-C is heard; the gate stays shut, so that all rows see the same weights."""
+        cdef double bytes_needed = 0
+        cdef nn_status status = NN_OK
+        cdef int64_t n = x.shape[0], row = 0, rows = _piece(self.n_parameters, x.strides[0] + out.strides[0])
         self.enter()
-        if 2.0 * self.n_parameters * x.shape[0] < 2e6:
-            status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out, 0, bytes_needed)
-        else:
-            with nogil:
-                status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out, 0, bytes_needed)
-        self.leave()
-        return status
+        if 2.0 * self.n_parameters * n < 2e6:
+            status = nn_predict(self.plan, x.buf, n, n_layers, out.buf, 0, &bytes_needed)
+            row = n
+        try:
+            while row < n and status == NN_OK:
+                rows = min(rows, n - row)
+                with nogil:
+                    status = nn_predict(self.plan, <char *>x.buf + row * x.strides[0], rows, n_layers,
+                                        <char *>out.buf + row * out.strides[0], 0, &bytes_needed)
+                row += rows
+                if row < n and status == NN_OK:
+                    self.asking = PyThread_get_thread_ident()
+                    PyErr_CheckSignals()
+                    self.asking = 0
+        finally:
+            self.asking = 0
+            self.leave()
+        if status != NN_OK:
+            _refuse(status, bytes_needed, NULL, 0)
+        return 0
 
     cdef object outputs(self, const Py_buffer *x, int n_layers):
         cdef Py_buffer out
-        cdef double bytes_needed = 0
-        cdef nn_status status
         result = _empty((x.shape[0], self.n_out if n_layers == self.n_layers else self.specs[n_layers - 1].n_out), self.dtype)
         PyObject_GetBuffer(result, &out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        status = self.predict_into(x, n_layers, out.buf, &bytes_needed)
-        PyBuffer_Release(&out)
-        if status != NN_OK:
-            _refuse(status, bytes_needed, NULL, 0)
+        try:
+            self.predict_into(x, n_layers, &out)
+        finally:
+            PyBuffer_Release(&out)
         return result
 
     cdef object one_row(self, const Py_buffer *x):
@@ -461,8 +484,10 @@ cdef class NativeEngine:
         if job.c.optimizer == NN_NADAM:
             job.c.mu_product = job.optimizer._mu_product(job.optimizer.steps)
         self.enter()
+        self.writing = True
         with nogil:
             status = nn_run(self.plan, &job.c, first_step, n_steps, &bytes_needed)
+            self.writing = False
             nn_gate_leave(&self.gate)
             if nn_gate_wanted(&self.gate):
                 nn_gate_let_pass(&self.gate)
