@@ -128,7 +128,7 @@ print(json.dumps(outcomes), flush=True)
 os._exit(0)
 """
     )
-    # With more threads OpenBLAS hangs by itself, without nncore, in a child that was forked while another thread multiplied
+    # With more, OpenBLAS hangs by itself, without nncore, in a child that was forked while another thread multiplied
     assert run(code, OPENBLAS_NUM_THREADS="1") == [0] * 6
 
 

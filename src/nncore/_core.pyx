@@ -163,6 +163,12 @@ cdef extern from "cost.h" nogil:
     int nn_first_choice(nn_plan *p, int64_t rows, int optimizer, int most)
     double nn_predict_step(const nn_plan *p, int64_t rows, int optimizer, int threads, nn_cost *layers)
 
+cdef extern from "predict.h" nogil:
+    nn_status nn_predict_asking(
+        nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int (*asks)(void *) noexcept, void *context,
+        double *bytes_needed
+    )
+
 cdef extern from "gate.h" nogil:
     ctypedef struct nn_gate:
         pass

@@ -17,6 +17,7 @@ cdef class NativeEngine:
     cdef Py_buffer view_row
     cdef unsigned long asking  # the thread that has a loss of the user's computed in the middle of a step; 0 for none
     cdef bint writing  # whether a step is under way
+    cdef object error  # of a signal's handler in the middle of a prediction
     cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
     cdef char code
     cdef int n_layers, n_tables  # tables: of a first layer with categories
@@ -329,32 +330,36 @@ cdef class NativeEngine:
 
     cdef int predict_into(self, const Py_buffer *x, int n_layers, Py_buffer *out) except -1:
         """Fill `out`. The GIL is kept for what takes some us: to let it go again and again for a moment would keep other
-        threads from ever getting it, as each time they wake up too late. What takes long is done in pieces, between
-        which Ctrl-C is heard; the gate stays shut, so that all rows see the same weights."""
+        threads from ever getting it, as each time they wake up too late. What takes long asks for signals meanwhile; the
+        gate stays shut, so that all rows see the same weights."""
         cdef double bytes_needed = 0
         cdef nn_status status = NN_OK
-        cdef int64_t n = x.shape[0], row = 0, rows = _piece(self.n_parameters, x.strides[0] + out.strides[0])
         self.enter()
-        if 2.0 * self.n_parameters * n < 2e6:
-            status = nn_predict(self.plan, x.buf, n, n_layers, out.buf, 0, &bytes_needed)
-            row = n
-        try:
-            while row < n and status == NN_OK:
-                rows = min(rows, n - row)
-                with nogil:
-                    status = nn_predict(self.plan, <char *>x.buf + row * x.strides[0], rows, n_layers,
-                                        <char *>out.buf + row * out.strides[0], 0, &bytes_needed)
-                row += rows
-                if row < n and status == NN_OK:
-                    self.asking = PyThread_get_thread_ident()
-                    PyErr_CheckSignals()
-                    self.asking = 0
-        finally:
-            self.asking = 0
-            self.leave()
+        if 2.0 * self.n_parameters * x.shape[0] < 2e6:
+            status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out.buf, 0, &bytes_needed)
+        else:
+            with nogil:
+                status = nn_predict_asking(self.plan, x.buf, x.shape[0], n_layers, out.buf, _hear_signals, <void *>self,
+                                           &bytes_needed)
+        error, self.error = self.error, None
+        self.leave()
+        if error is not None:
+            raise error
         if status != NN_OK:
             _refuse(status, bytes_needed, NULL, 0)
         return 0
+
+    cdef int hear_signals(self) noexcept:
+        """Have Python call the handlers of signals that wait; say whether one has raised an error, which waits then."""
+        self.asking = PyThread_get_thread_ident()
+        try:
+            PyErr_CheckSignals()
+            return 0
+        except BaseException as error:
+            self.error = error
+            return 1
+        finally:
+            self.asking = 0
 
     cdef object outputs(self, const Py_buffer *x, int n_layers):
         cdef Py_buffer out

@@ -40,10 +40,8 @@ _IN_A_STEP = "the network is in the middle of a training step, whose loss must n
 _IN_A_PREDICTION = "the network is in the middle of a prediction, and a signal's handler must not use it"
 
 
-cdef int64_t _piece(int64_t n_parameters, int64_t row_bytes) noexcept:
-    """How many rows to predict at once: some tens of ms at most, but enough for all threads, 16 of the core's blocks."""
-    cdef int64_t rows = <int64_t>min(1e9 / (2.0 * n_parameters), 67108864.0 / row_bytes)
-    return max(rows // 1792, 1) * 1792
+cdef int _hear_signals(void *context) noexcept with gil:
+    return (<NativeEngine>context).hear_signals()
 
 
 cdef nn_status _ask(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum) noexcept with gil:
