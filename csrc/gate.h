@@ -25,6 +25,11 @@ static inline void nn_gate_wait(nn_gate *g) {
     while (!nn_gate_try(g)) nn_gate_nap();
     atomic_fetch_sub(&g->waiting, 1);
 }
+/* In the child of a fork: whoever held it or waited is no longer there. */
+static inline void nn_gate_reset(nn_gate *g) {
+    atomic_store(&g->busy, 0);
+    atomic_store(&g->waiting, 0);
+}
 static inline void nn_gate_let_pass(nn_gate *g) {
     for (int naps = 0; naps < 50 && nn_gate_wanted(g); naps++) nn_gate_nap();
 }

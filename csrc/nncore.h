@@ -69,9 +69,11 @@ int nn_is_short(double flops); /* whether a step of so much work is short beside
 int64_t nn_now(void);          /* ns, monotonic */
 int nn_team_given_up(const nn_team *team);
 void nn_go_on_alone(nn_team *team);
-int nn_max_threads(void); /* default or set; at least 1 */
-void nn_set_max_threads(int n);
-int nn_forced_threads(void); /* tests: exactly so many, 0 for no such order */
+int nn_max_threads(void);             /* default or set; at least 1 */
+void nn_set_max_threads(int n);       /* 0: the default */
+int nn_set_threads(void);             /* what was set; 0 for the default */
+void nn_limit_default_threads(int n); /* by what the C library does not know, such as quotas; 0: no limit */
+int nn_forced_threads(void);          /* tests: exactly so many, 0 for no such order */
 void nn_force_threads(int n);
 int nn_thread_log(int i); /* tests: i-th size of team seen since then; 0 at the end */
 const char *nn_openmp(void);

@@ -1,8 +1,13 @@
 /* predict.c: outputs for new rows. Blocks of rows go through all layers in two buffers that stay in cache. */
+#include "predict.h"
+
+#include <stdatomic.h>
+
 #include "layers.h"
 #include "sparse.h"
 
-enum { BLOCK = 112 }; /* a whole number of the tallest register tiles */
+enum { BLOCK = 112 };                      /* a whole number of the tallest register tiles */
+static const int64_t ASK_AFTER = 50000000; /* ns */
 
 typedef struct prediction {
     const nn_plan *p;
@@ -12,7 +17,18 @@ typedef struct prediction {
     int64_t n, rows; /* rows of a buffer */
     int n_layers;
     size_t buffer_bytes, entry_bytes;
+    nn_asks asks;
+    void *context;
+    atomic_int stopped;
 } prediction;
+
+static void ask(prediction *c, int64_t *asked) {
+    if (!c->asks || nn_now() - *asked < ASK_AFTER) return;
+    const unsigned mode = nn_keep_subnormals();
+    if (c->asks(c->context)) atomic_store(&c->stopped, 1);
+    nn_restore_mode(mode);
+    *asked = nn_now();
+}
 
 static int64_t widest(const nn_plan *p, int sparse) {
     int64_t panels = sparse ? 0 : nn_ceil_div(p->layers[0].n_in, p->panel);
@@ -35,7 +51,7 @@ static void sparse_rows(const prediction *c, char *memory, int64_t first, int64_
 }
 
 static void predict_task(void *context, nn_team *team, int thread, int n_threads) {
-    const prediction *c = context;
+    prediction *c = context;
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     (void)team;
@@ -43,7 +59,10 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     char *const entries = to + c->buffer_bytes;
     const int64_t blocks = nn_ceil_div(c->n, c->rows);
     const nn_geometry *last = &p->layers[c->n_layers - 1];
+    int64_t asked = thread == 0 && c->asks ? nn_now() : 0;
     for (int64_t b = blocks * thread / n_threads; b < blocks * (thread + 1) / n_threads; b++) {
+        if (thread == 0) ask(c, &asked);
+        if (atomic_load_explicit(&c->stopped, memory_order_relaxed)) return;
         const int64_t first = b * c->rows, rows = c->n - first < c->rows ? c->n - first : c->rows;
         const nn_gather g = {.x = c->x,
                              .stride = p->layers[0].n_in,
@@ -89,9 +108,17 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     }
 }
 
-nn_status nn_predict(nn_plan *p, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
-                     double *bytes_needed) {
-    prediction c = {p, x, csr, out, n, n < BLOCK ? n : BLOCK, n_layers, 0, 0};
+nn_status nn_predict_asking(nn_plan *p, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out,
+                            int max_threads, nn_asks asks, void *context, double *bytes_needed) {
+    prediction c = {.p = p,
+                    .x = x,
+                    .csr = csr,
+                    .out = out,
+                    .n = n,
+                    .rows = n < BLOCK ? n : BLOCK,
+                    .n_layers = n_layers,
+                    .asks = asks,
+                    .context = context};
     double flops = (double)n * p->flops_forward;
     c.buffer_bytes = nn_times3((size_t)widest(p, csr != NULL), (size_t)c.rows, (size_t)(p->panel * p->size));
     if (csr) {
@@ -105,5 +132,10 @@ nn_status nn_predict(nn_plan *p, const void *x, const nn_csr *csr, int64_t n, in
     const nn_status status = nn_grow(&p->predicting, &p->predicting_bytes, bytes, bytes_needed);
     if (status != NN_OK) return status;
     nn_parallel(threads, predict_task, &c);
-    return NN_OK;
+    return atomic_load(&c.stopped) ? NN_STOPPED : NN_OK;
+}
+
+nn_status nn_predict(nn_plan *p, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
+                     double *bytes_needed) {
+    return nn_predict_asking(p, x, csr, n, n_layers, out, max_threads, NULL, NULL, bytes_needed);
 }

@@ -8,6 +8,7 @@ and by the kernels.
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_GenericSetAttr
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -122,6 +123,8 @@ cdef extern from "nncore.h" nogil:
     int nn_max_threads()
     int nn_usable_threads(int limit)
     void nn_set_max_threads(int n)
+    int nn_set_threads()
+    void nn_limit_default_threads(int n)
     void nn_force_threads(int n)
     int nn_thread_log(int i)
     const char *nn_openmp()
@@ -172,6 +175,12 @@ cdef extern from "cost.h" nogil:
     int nn_first_choice(nn_plan *p, int64_t rows, int optimizer, int most)
     double nn_predict_step(const nn_plan *p, int64_t rows, int optimizer, int threads, nn_cost *layers)
 
+cdef extern from "predict.h" nogil:
+    nn_status nn_predict_asking(
+        nn_plan *plan, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
+        int (*asks)(void *) noexcept, void *context, double *bytes_needed
+    )
+
 cdef extern from "gate.h" nogil:
     ctypedef struct nn_gate:
         pass
@@ -180,6 +189,7 @@ cdef extern from "gate.h" nogil:
     int nn_gate_wanted(nn_gate *g)
     void nn_gate_wait(nn_gate *g)
     void nn_gate_let_pass(nn_gate *g)
+    void nn_gate_reset(nn_gate *g)
 
 _ACTIVATIONS = {
     "identity": 0, "step": 1, "sigmoid": 2, "tanh": 3, "relu": 4, "leaky_relu": 5, "softmax": 6, "elu": 7, "selu": 8,
@@ -238,8 +248,18 @@ include "_engine.pxi"
 
 
 def set_num_threads(n):
-    """Set the upper bound of threads."""
+    """Set the upper bound of threads; 0 for the default."""
     nn_set_max_threads(min(n, 1 << 30))
+
+
+def num_threads_set():
+    """Return what was set, 0 for the default."""
+    return nn_set_threads()
+
+
+def limit_default_threads(n):
+    """Bound the number that is used where none is set."""
+    nn_limit_default_threads(min(n, 1 << 30))
 
 
 def get_num_threads():

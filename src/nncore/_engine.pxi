@@ -16,6 +16,8 @@ cdef class NativeEngine:
     cdef object row, copy_row  # an output row of the engine's own, for predictions of one row
     cdef Py_buffer view_row
     cdef unsigned long asking  # the thread that has a loss of the user's computed in the middle of a step; 0 for none
+    cdef bint writing  # whether a step is under way
+    cdef object error  # of a signal's handler in the middle of a prediction
     cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
     cdef char code
     cdef int n_layers, n_tables  # tables: of a first layer with categories
@@ -88,7 +90,7 @@ cdef class NativeEngine:
 
     cdef int check_free(self) except -1:
         if self.asking and self.asking == <unsigned long>PyThread_get_thread_ident():
-            raise RuntimeError("the network is in the middle of a training step, whose loss must not use it")
+            raise RuntimeError(_IN_A_STEP if self.writing else _IN_A_PREDICTION)
         return 0
 
     # Where the caller's own thread may be in such a step `check_free` comes first: it would wait for itself.
@@ -99,6 +101,14 @@ cdef class NativeEngine:
 
     cdef void leave(self) noexcept:
         nn_gate_leave(&self.gate)
+
+    def after_fork(self):
+        """In the child: open the gate that a thread of the parent held; say whether that was in the middle of a step."""
+        if self.asking and self.asking == <unsigned long>PyThread_get_thread_ident():
+            return False  # this thread itself has forked, and goes on with its step
+        torn, self.writing, self.asking = self.writing, False, 0
+        nn_gate_reset(&self.gate)
+        return torn
 
     # ------------------------------------------------------------------------------------------------- buffers
 
@@ -319,30 +329,47 @@ cdef class NativeEngine:
 
     # ------------------------------------------------------------------------------------------------- forward
 
-    cdef nn_status predict_into(self, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out,
-                                double *bytes_needed) noexcept:
+    cdef int predict_into(self, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out) except -1:
         """Fill `out`. The GIL is kept for what takes some us: to let it go again and again for a moment would keep other
-        threads from ever getting it, as each time they wake up too late."""
-        cdef nn_status status
+        threads from ever getting it, as each time they wake up too late. What takes long asks for signals meanwhile; the
+        gate stays shut, so that all rows see the same weights."""
+        cdef double bytes_needed = 0
+        cdef nn_status status = NN_OK
         self.enter()
         if 2.0 * self.n_parameters * n < 2e6:
-            status = nn_predict(self.plan, x, csr, n, n_layers, out, 0, bytes_needed)
+            status = nn_predict(self.plan, x, csr, n, n_layers, out, 0, &bytes_needed)
         else:
             with nogil:
-                status = nn_predict(self.plan, x, csr, n, n_layers, out, 0, bytes_needed)
+                status = nn_predict_asking(self.plan, x, csr, n, n_layers, out, 0, _hear_signals, <void *>self,
+                                           &bytes_needed)
+        error, self.error = self.error, None
         self.leave()
-        return status
+        if error is not None:
+            raise error
+        if status != NN_OK:
+            _refuse(status, bytes_needed, NULL, 0)
+        return 0
+
+    cdef int hear_signals(self) noexcept:
+        """Have Python call the handlers of signals that wait; say whether one has raised an error, which waits then."""
+        self.asking = PyThread_get_thread_ident()
+        try:
+            PyErr_CheckSignals()
+            return 0
+        except BaseException as error:
+            self.error = error
+            return 1
+        finally:
+            self.asking = 0
 
     cdef object outputs(self, const void *x, const nn_csr *csr, int64_t n, int n_layers):
         cdef Py_buffer out
-        cdef double bytes_needed = 0
-        cdef nn_status status
         result = _empty((n, self.n_out if n_layers == self.n_layers else self.specs[n_layers - 1].n_out), self.dtype)
         PyObject_GetBuffer(result, &out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-        status = self.predict_into(x, csr, n, n_layers, out.buf, &bytes_needed)
-        PyBuffer_Release(&out)
-        if status != NN_OK:
-            _refuse(status, bytes_needed, NULL, 0)
+        try:
+            self.predict_into(x, csr, n, n_layers, out.buf)
+        finally:
+            PyBuffer_Release(&out)
         return result
 
     cdef object one_row(self, const Py_buffer *x):
@@ -463,8 +490,10 @@ cdef class NativeEngine:
         if job.c.optimizer == NN_NADAM:
             job.c.mu_product = job.optimizer._mu_product(job.optimizer.steps)
         self.enter()
+        self.writing = True
         with nogil:
             status = nn_run(self.plan, &job.c, first_step, n_steps, &bytes_needed)
+            self.writing = False
             nn_gate_leave(&self.gate)
             if nn_gate_wanted(&self.gate):
                 nn_gate_let_pass(&self.gate)

@@ -37,6 +37,14 @@ cdef class NativeSlots:
             self.engine.pack(arrays, (<_Buffer>buffer).data)
 
 
+_IN_A_STEP = "the network is in the middle of a training step, whose loss must not use it"
+_IN_A_PREDICTION = "the network is in the middle of a prediction, and a signal's handler must not use it"
+
+
+cdef int _hear_signals(void *context) noexcept with gil:
+    return (<NativeEngine>context).hear_signals()
+
+
 cdef nn_status _ask(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum) noexcept with gil:
     return (<NativeJob>context).ask(order, first, rows, loss_sum)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -17,6 +19,28 @@ if TYPE_CHECKING:
     from nncore.losses import Loss
 
     Array = np.ndarray[Any, Any]
+
+
+_alive: WeakSet[NetworkBase] = WeakSet()
+
+
+class _Torn:
+    """In place of the engine whose weights another thread was changing when the process forked."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(
+            "this network was in the middle of a training step of another thread when the process forked; in the child "
+            "its weights are neither those before nor those after: train a copy, or fork between calls of fit"
+        )
+
+
+def _after_fork_in_child() -> None:
+    for network in list(_alive):
+        network._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class NetworkBase:
@@ -38,6 +62,18 @@ class NetworkBase:
         require_memory(self._layers, self._dtype)
         self._engine = engines.make([layer.spec() for layer in self._layers], self._dtype, self._backend)
         self._lock = RLock()
+        _alive.add(self)
+
+    def _after_fork(self) -> None:
+        """In the child of a fork: take back what threads held that are not here, so that nobody waits for them."""
+        owned = self._lock._is_owned()  # type: ignore[attr-defined]
+        if not owned:
+            self._lock = RLock()
+        if (owned and self._backend == "numpy") or isinstance(self._engine, _Torn):
+            return
+        trains = self.__dict__.pop("_trains", False) if not owned else False
+        if self._engine.after_fork() and (trains or self._backend == "native"):
+            self._engine = _Torn()
 
     def _initial_weights(self) -> list[Array]:
         arrays: list[Array] = []

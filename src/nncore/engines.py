@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks
+from nncore import checks, quotas
 from nncore.numpy_backend import NumpyEngine
 
 if TYPE_CHECKING:
@@ -63,10 +63,14 @@ def core() -> Any:
 
 
 def _available_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, _quota or cpus)
 
 
-_fallback_threads = _available_cpus()
+_quota = quotas.cpus()
+if _core is not None and _quota is not None:
+    _core.limit_default_threads(_quota)
+_fallback_threads = 0  # what was set where there is no core
 
 
 def choose(backend: str | None) -> str:
@@ -129,8 +133,15 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return how many threads the native backend may use: at first, as many as there are CPUs for this process."""
-    return _fallback_threads if _core is None else int(_core.get_num_threads())
+    """Return how many threads the native backend may use.
+
+    Where none is set, it is as many as there are CPUs for this process: the least of ``OMP_NUM_THREADS`` (or what
+    `threadpoolctl` has made of it), the CPUs that the process may run on, and the quota of its control group, which is
+    read when nncore is imported.
+    """
+    if _core is not None:
+        return int(_core.get_num_threads())
+    return _fallback_threads or _available_cpus()
 
 
 @contextmanager
@@ -148,12 +159,16 @@ def threads(n: int) -> Iterator[None]:
     ...     get_num_threads()
     1
     """
-    before = get_num_threads()
+    global _fallback_threads
+    before = _fallback_threads if _core is None else _core.num_threads_set()
     set_num_threads(n)
     try:
         yield
     finally:
-        set_num_threads(before)
+        if _core is None:
+            _fallback_threads = before
+        else:
+            _core.set_num_threads(before)
 
 
 def config() -> dict[str, Any]:

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
+# Of a prediction in pieces: multiplications, and rows at least.
+_PIECE, _LEAST_PIECE = 500_000_000, 2048
+
+
 class NumpyEngine(NumpyParameters):
     """Weights of a dense network, and all that is computed with them.
 
@@ -68,13 +72,25 @@ class NumpyEngine(NumpyParameters):
         # gradients by the inputs go no further down than the first layer with parameters
         self._first = next(index for index, shapes in enumerate(self._shapes) if shapes)
 
+    def after_fork(self) -> bool:
+        """In the child: let go what a thread of the parent held; say whether that was in the middle of a step."""
+        held = self._lock.locked()
+        self._lock = Lock()
+        return held
+
     # ------------------------------------------------------------------------------------------------ forward
 
     def predict(self, X: Inputs) -> Array:
         """Return the outputs (n, n_out) for `X` (n, n_in), a C-contiguous array of the engine's dtype."""
         self._require_ready(X)
+        step = max(_LEAST_PIECE, _PIECE // self.n_parameters)
         with self._lock, np.errstate(all="ignore"):
-            return self._forward(X)[-1]
+            if len(X) <= step:
+                return self._forward(X)[-1]
+            result = np.empty((len(X), self.n_out), self.dtype)
+            for start in range(0, len(X), step):  # Ctrl-C is heard between them, and memory stays bounded
+                result[start : start + step] = self._forward(X[start : start + step])[-1]
+            return result
 
     def forward_layers(self, X: Inputs) -> list[Array]:
         """Return every layer's output, after its activation."""
