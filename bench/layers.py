@@ -67,7 +67,12 @@ def main() -> None:
                 for name, (network, optimizer, weighted) in runs.items():
                     began = perf_counter()
                     network.fit(
-                        X, y, optimizer=optimizer, epochs=1, batch_size=BATCH, sample_weight=weights if weighted else None
+                        X,
+                        y,
+                        optimizer=optimizer,
+                        epochs=1,
+                        batch_size=BATCH,
+                        sample_weight=weights if weighted else None,
                     )
                     if round_:  # the first is for warming up
                         times[name].append((perf_counter() - began) / STEPS)

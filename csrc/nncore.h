@@ -159,6 +159,15 @@ typedef struct nn_job {
     nn_given given;        /* for NN_GIVEN, else NULL; then y and labels are NULL */
     void *context;
     void *given_outputs, *given_gradient; /* batch x n_out */
+    /* Conventions of others. The gradient, but not the loss, is multiplied by gradient_factor (0: none); with by_batch
+     * loss_sum adds up each batch's mean loss times its rows; a penalty adds penalty / (2 s) |W|^2 to a batch's loss,
+     * where s is its rows or the sum of their weights: in the gradient, and in penalty_sum times the batch's rows */
+    double gradient_factor, penalty;
+    int by_batch;
+    double least, most;  /* bce, cross_entropy: see nn_loss_args */
+    int rate_within;     /* SGD with momentum: see nn_update */
+    int epsilon_outside; /* Adam: epsilon is not corrected with the root: sqrt(v) + epsilon, then the correction */
+    const uint32_t *given_order; /* the rows' order in each epoch, instead of a shuffle; or NULL */
     int shuffle;
     uint64_t seed, first_epoch;
     int64_t first_row;       /* rows of the epoch that other jobs took before: only the masks of dropout go by it */
@@ -172,9 +181,10 @@ typedef struct nn_job {
     int64_t updates; /* updates done before the call; nn_run adds those that it does */
     double
         loss_sum; /* of the rows of this epoch so far, times their weights, each before its batch's update; begins anew with an epoch */
-    void *predictions; /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
-    int max_threads;   /* upper bound; 0: none */
-    int exact_threads; /* exactly so many, for measuring; 0: the faster */
+    double penalty_sum; /* likewise, of the penalties */
+    void *predictions;  /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
+    int max_threads;    /* upper bound; 0: none */
+    int exact_threads;  /* exactly so many, for measuring; 0: the faster */
     /* results */
     int64_t steps_done;
     int64_t bad_row; /* NN_BAD_X, NN_BAD_Y: the row in x or y */

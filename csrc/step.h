@@ -27,6 +27,7 @@ typedef struct run {
     char *given;       /* the gradient, where it was worked out before; else NULL */
     char *gradient;    /* where it is asked for rather than an update; else NULL */
     failure *failures; /* one for each thread; a failure ends the call */
+    double *squares;   /* of each panel of dense weights, where there is a penalty; else NULL */
 } run;
 
 typedef struct batch {
@@ -35,6 +36,7 @@ typedef struct batch {
     double scale;    /* 1 / rows, or 1 / (sum of their weights) */
     uint64_t stream; /* the epoch: of what is dropped */
     double factor;   /* the gradient is multiplied by this before the update */
+    double penalty;  /* penalty * W is added to it */
 } batch;
 
 /* In an order that depends on n alone; eight sums, so that none waits for the one before */
@@ -57,6 +59,11 @@ nn_pass nn_pass_of(const run *c, const batch *b, int64_t offset, int thread);
 void nn_rows_of_batch(const run *c, const batch *b, nn_team *team, int thread, int n_threads);
 /* The failure of the step, the same for every thread that asks: bad data before divergence, then the first row */
 failure nn_worst(const run *c, int n_threads);
+
+/* ---- penalty.c */
+int64_t nn_count_panels(const nn_plan *p);
+void nn_square_panels(const run *c, int thread, int n_threads); /* this thread's share of c->squares */
+double nn_penalty_of_batch(const run *c, const batch *b);       /* for the loss, after all of them */
 
 /* ---- update.c */
 nn_update nn_update_of(const nn_job *job, int64_t step);

@@ -80,6 +80,14 @@ cdef extern from "nncore.h" nogil:
         void *context
         void *given_outputs
         void *given_gradient
+        double gradient_factor
+        double penalty
+        int by_batch
+        double least
+        double most
+        int rate_within
+        int epsilon_outside
+        const uint32_t *given_order
         int shuffle
         uint64_t seed
         uint64_t first_epoch
@@ -100,6 +108,7 @@ cdef extern from "nncore.h" nogil:
         void *slots[2]
         int64_t updates
         double loss_sum
+        double penalty_sum
         void *predictions
         int max_threads
         int exact_threads
@@ -220,6 +229,7 @@ cdef int _optimizer_code(optimizer) except -1:
 
 include "_job.pxi"
 include "_engine.pxi"
+include "_views.pxi"
 
 # ---------------------------------------------------------------------------------------------- module functions
 
