@@ -205,6 +205,23 @@ nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps
  * failure, except one that is given. */
 nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed);
 
+/* ---- perceptron.c: one binary perceptron, row by row, by scikit-learn's rule */
+typedef struct nn_perceptron {
+    const void *values;     /* n x n_features reals, row-major, or those of a CSR matrix */
+    const int32_t *columns; /* of each of its values, each at most once in a row; NULL for dense rows */
+    const int64_t *starts;  /* n + 1: where each row's values begin */
+    int64_t n, n_features;
+    const double *y, *weights; /* -1 or 1, and a factor of each row's updates */
+    const uint8_t *held;       /* rows that are not learnt from; or NULL */
+    void *w, *paid;            /* n_features reals each: the weights are scale * w; paid begins with zeros */
+    int32_t *order;            /* 0 .. n - 1 at first */
+    double intercept, intercept_decay, alpha, l1_ratio, rate;
+    int penalty, fit_intercept, shuffle; /* whether there is each */
+    uint32_t seed;
+    double scale, squares, sizes, owed; /* 1, |w|^2 and sum |w| at first; the l1 penalty so far */
+} nn_perceptron;
+double nn_perceptron_epoch(nn_perceptron *c, nn_dtype dtype); /* the sum over rows of their loss and penalty */
+
 /* ---- profile.c: ns that one layer's parts take now, by one thread, in a step of `rows` rows; weights stay as they are */
 nn_status nn_profile(nn_plan *plan, int64_t rows, int optimizer, int layer, double ns[3], double *bytes_needed);
 

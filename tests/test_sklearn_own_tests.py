@@ -14,7 +14,7 @@ pytest.importorskip("sklearn")
 
 @pytest.mark.parametrize(
     ("module", "most_left_out"),
-    [("sklearn.neural_network.tests.test_mlp", 1)],
+    [("sklearn.neural_network.tests.test_mlp", 1), ("sklearn.linear_model.tests.test_perceptron", 0)],
 )
 def test_scikit_learns_own(module: str, most_left_out: int, tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])

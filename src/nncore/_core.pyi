@@ -64,6 +64,13 @@ class NativeJob:
     def take_order(self, order: Array) -> None: ...
 
 @final
+class PerceptronRun:
+    intercept: float
+    scale: float
+    def __init__(self, rows: Any, y: Array, weights: Array, w: Array, **settings: Any) -> None: ...
+    def epoch(self) -> float: ...
+
+@final
 class NativeViews:
     arrays: list[Array]
     def __init__(self, engine: NativeEngine, arrays: Iterable[Array]) -> None: ...

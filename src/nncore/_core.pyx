@@ -9,7 +9,7 @@ and by the kernels.
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject_GenericSetAttr
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.string cimport memcpy
@@ -152,6 +152,32 @@ cdef extern from "nncore.h" nogil:
     nn_status nn_predict(
         nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads, double *bytes_needed
     )
+    ctypedef struct nn_perceptron:
+        const void *values
+        const int32_t *columns
+        const int64_t *starts
+        int64_t n
+        int64_t n_features
+        const double *y
+        const double *weights
+        const uint8_t *held
+        void *w
+        void *paid
+        int32_t *order
+        double intercept
+        double intercept_decay
+        double alpha
+        double l1_ratio
+        double rate
+        int penalty
+        int fit_intercept
+        int shuffle
+        uint32_t seed
+        double scale
+        double squares
+        double sizes
+        double owed
+    double nn_perceptron_epoch(nn_perceptron *c, nn_dtype dtype)
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 
 cdef extern from "cost.h" nogil:
@@ -230,6 +256,7 @@ cdef int _optimizer_code(optimizer) except -1:
 include "_job.pxi"
 include "_engine.pxi"
 include "_views.pxi"
+include "_perceptron.pxi"
 
 # ---------------------------------------------------------------------------------------------- module functions
 

@@ -8,6 +8,7 @@ The only place that imports scikit-learn, which is an optional dependency: ``pip
 
 from nncore.sklearn._loop import DivergenceError
 from nncore.sklearn.classifier import MLPClassifier
+from nncore.sklearn.perceptron import Perceptron
 from nncore.sklearn.regressor import MLPRegressor
 
-__all__ = ["DivergenceError", "MLPClassifier", "MLPRegressor"]
+__all__ = ["DivergenceError", "MLPClassifier", "MLPRegressor", "Perceptron"]
