@@ -87,11 +87,15 @@ typedef struct nn_loss_args {
     double parameter;      /* huber's delta, quantile's q, bce's weight of the positive */
     double smoothing;      /* of the targets of bce and cross_entropy; 0: none */
     const void *slopes;    /* panels of f'(z), if nn_keeps_slopes(activation) */
+    double least,
+        most; /* bce and cross_entropy from the logits: bounds of -log p in the loss, not in its gradient; most
+                           is 0 for none. cross_entropy: for targets of one class a row */
 } nn_loss_args;
 
 typedef struct nn_update {
     int optimizer; /* nn_optimizer */
     int nesterov;
+    int rate_within;    /* SGD with momentum: the rate is a factor of the gradient, not of what is subtracted */
     double rate, decay; /* decay * p is added to the gradient; AdamW, Lion: p is first scaled by 1 - rate * decay */
     double momentum;    /* SGD; NAdam: mu of this step, for whoever keeps the product of them */
     double beta1, beta2, epsilon; /* beta2: also the decay of RMSprop's mean */

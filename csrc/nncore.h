@@ -174,6 +174,15 @@ typedef struct nn_job {
     nn_given given;        /* for NN_GIVEN, else NULL; then y and labels are NULL */
     void *context;
     void *given_outputs, *given_gradient; /* batch x n_out */
+    /* Conventions of others. The gradient, but not the loss, is multiplied by gradient_factor (0: none); with by_batch
+     * loss_sum adds up each batch's mean loss times its rows; a penalty adds penalty / (2 s) |W|^2 to a batch's loss,
+     * where s is its rows or the sum of their weights: in the gradient, and in penalty_sum times the batch's rows */
+    double gradient_factor, penalty;
+    int by_batch;
+    double least, most;  /* bce, cross_entropy: see nn_loss_args */
+    int rate_within;     /* SGD with momentum: see nn_update */
+    int epsilon_outside; /* Adam: epsilon is not corrected with the root: sqrt(v) + epsilon, then the correction */
+    const uint32_t *given_order; /* the rows' order in each epoch, instead of a shuffle; or NULL */
     int shuffle;
     uint64_t seed, first_epoch;
     int64_t first_row;       /* rows of the epoch that other jobs took before: only the masks of dropout go by it */
@@ -187,9 +196,10 @@ typedef struct nn_job {
     int64_t updates; /* updates done before the call; nn_run adds those that it does */
     double
         loss_sum; /* of the rows of this epoch so far, times their weights, each before its batch's update; begins anew with an epoch */
-    void *predictions; /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
-    int max_threads;   /* upper bound; 0: none */
-    int exact_threads; /* exactly so many, for measuring; 0: the faster */
+    double penalty_sum; /* likewise, of the penalties */
+    void *predictions;  /* n x n_out, row-major: each row's outputs at its latest visit; or NULL */
+    int max_threads;    /* upper bound; 0: none */
+    int exact_threads;  /* exactly so many, for measuring; 0: the faster */
     /* results */
     int64_t steps_done;
     int64_t bad_row; /* NN_BAD_X, NN_BAD_Y: the row in x or y */
@@ -210,6 +220,23 @@ nn_status nn_run(nn_plan *plan, nn_job *job, int64_t first_step, int64_t n_steps
 /* The mean loss of the job's n rows and its gradient, into a parameter-shaped buffer. A loss that is not finite is no
  * failure, except one that is given. */
 nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed);
+
+/* ---- perceptron.c: one binary perceptron, row by row, by scikit-learn's rule */
+typedef struct nn_perceptron {
+    const void *values;     /* n x n_features reals, row-major, or those of a CSR matrix */
+    const int32_t *columns; /* of each of its values, each at most once in a row; NULL for dense rows */
+    const int64_t *starts;  /* n + 1: where each row's values begin */
+    int64_t n, n_features;
+    const double *y, *weights; /* -1 or 1, and a factor of each row's updates */
+    const uint8_t *held;       /* rows that are not learnt from; or NULL */
+    void *w, *paid;            /* n_features reals each: the weights are scale * w; paid begins with zeros */
+    int32_t *order;            /* 0 .. n - 1 at first */
+    double intercept, intercept_decay, alpha, l1_ratio, rate;
+    int penalty, fit_intercept, shuffle; /* whether there is each */
+    uint32_t seed;
+    double scale, squares, sizes, owed; /* 1, |w|^2 and sum |w| at first; the l1 penalty so far */
+} nn_perceptron;
+double nn_perceptron_epoch(nn_perceptron *c, nn_dtype dtype); /* the sum over rows of their loss and penalty */
 
 /* ---- profile.c: ns that one layer's parts take now, by one thread, in a step of `rows` rows; weights stay as they are */
 nn_status nn_profile(nn_plan *plan, int64_t rows, int optimizer, int layer, double ns[3], double *bytes_needed);

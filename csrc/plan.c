@@ -219,6 +219,7 @@ void nn_plan_free(nn_plan *p) {
     nn_buffer_free(p->parameters);
     nn_buffer_free(p->transposed);
     nn_buffer_free(p->failures);
+    nn_buffer_free(p->squares);
     nn_buffer_free(p->copied);
     nn_buffer_free(p->layers);
     nn_buffer_free(p);

@@ -94,6 +94,8 @@ struct nn_plan {
     double *chunk_losses; /* behind them: the sum of each chunk's losses */
     char *failures;       /* one for each thread; train.c's */
     size_t failures_bytes;
+    char *squares; /* a double for each panel of dense weights; penalty.c's */
+    size_t squares_bytes;
     char *predicting; /* two buffers of panels for each thread, and entries where X is sparse */
     size_t predicting_bytes;
     nn_blocks blocks;

@@ -116,6 +116,11 @@ void REFERENCE(softmax)(void *panels, int64_t panel_rows, int64_t n, int64_t r0,
 
 static wide floored(wide x) { return x < SMALLEST ? SMALLEST : x; }
 
+static wide bounded(wide loss, const nn_loss_args *l) {
+    const wide least = l->least, most = l->most;
+    return most == 0 ? loss : loss < least ? least : loss > most ? most : loss;
+}
+
 static int sign(wide x) { return (x > 0) - (x < 0); }
 
 /* Loss of one output a with target y, and its derivative with respect to a; without the 1 / n of those that are means
@@ -171,13 +176,14 @@ static void loss_row(const nn_loss_args *l, int64_t r, int32_t label) {
             if (DELTA(j) != 0 || isnan(OUTPUT(j))) total += DELTA(j) * (largest - OUTPUT(j));
         }
         log_sum = softmax_row(outputs, r, n, l->panel_rows, l->width, &largest);
-        total += mass * log_sum;
+        total = bounded(total + mass * log_sum, l);
         for (int64_t j = 0; j < n; j++) DELTA(j) = (real)((OUTPUT(j) * mass - DELTA(j)) * scale);
     } else if (l->loss == NN_BCE && l->activation == NN_SIGMOID) { /* from the logits */
         for (int64_t j = 0; j < n; j++) {
             const wide z = OUTPUT(j), y = DELTA(j), p = sigmoid(z);
             const wide tail = LIBM(log1p)(LIBM(exp)(-LIBM(fabs)(z)));
-            total += x * y * ((z < 0 ? -z : 0) + tail) + (1 - y) * ((z < 0 ? 0 : z) + tail);
+            const wide cost = x * y * ((z < 0 ? -z : 0) + tail) + (1 - y) * ((z < 0 ? 0 : z) + tail);
+            total += x == 1 ? bounded(cost, l) : cost;
             OUTPUT(j) = (real)p;
             DELTA(j) = (real)(((1 - y) * p - x * y * (1 - p)) * scale);
         }
@@ -244,9 +250,11 @@ static void update_one(const nn_update *u, wide g, real *p, real *a, real *b) {
     switch (u->optimizer) {
     case NN_SGD: w -= rate * g; break;
     case NN_MOMENTUM: {
+        const wide outside = u->rate_within ? 1 : rate;
+        if (u->rate_within) g *= rate;
         const wide v = u->momentum * (wide)*a + g;
         *a = (real)v;
-        w -= rate * (u->nesterov ? g + u->momentum * v : v);
+        w -= outside * (u->nesterov ? g + u->momentum * v : v);
         break;
     }
     case NN_ADAM:

@@ -19,8 +19,8 @@ nn_status nn_rest_begin(run *c, int64_t n_steps, double *bytes_needed) {
     const nn_job *job = c->job;
     const nn_geometry *g = &p->layers[0];
     nn_rest *r = &p->rest;
-    r->on = job->csr && !c->chunked && job->clip_norm == 0 && job->decay == 0 && g->l1 == 0 && g->l2 == 0 &&
-            g->decay == 0 && g->max_norm == 0 && n_steps < INT32_MAX;
+    r->on = job->csr && !c->chunked && job->clip_norm == 0 && job->decay == 0 && job->penalty == 0 && g->l1 == 0 &&
+            g->l2 == 0 && g->decay == 0 && g->max_norm == 0 && n_steps < INT32_MAX;
     const uint64_t owner = r->owner;
     r->owner = 0;
     if (!r->on) return NN_OK;

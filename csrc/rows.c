@@ -150,13 +150,15 @@ static void loss_of_rows(const run *c, nn_workspace *w, const batch *b, int64_t 
                                job->y ? NULL : job->labels,
                                b->order,
                                first,
-                               b->scale,
+                               job->gradient_factor != 0 ? b->scale * job->gradient_factor : b->scale,
                                w->row_loss,
                                width,
                                job->weights,
                                job->loss_parameter,
                                job->smoothing,
-                               w->slope[last + 1]};
+                               w->slope[last + 1],
+                               job->least,
+                               job->most};
     k->loss(&loss, r0, r1);
     if (job->weights) weigh(c, w, b, first, r0, r1);
     if (!isfinite(nn_sum(w->row_loss + r0, r1 - r0)))

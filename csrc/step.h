@@ -28,6 +28,7 @@ typedef struct run {
     char *given;          /* the gradient, where it was worked out before; else NULL */
     char *gradient;       /* where it is asked for rather than an update; else NULL */
     failure *failures;    /* one for each thread; a failure ends the call */
+    double *squares;      /* of each panel of dense weights, where there is a penalty; else NULL */
 } run;
 
 typedef struct batch {
@@ -37,6 +38,7 @@ typedef struct batch {
     uint64_t stream; /* the epoch: of what is dropped */
     double factor;   /* the gradient is multiplied by this before the update */
     int64_t step;    /* of the call */
+    double penalty;  /* penalty * W is added to it */
 } batch;
 
 /* In an order that depends on n alone; eight sums, so that none waits for the one before */
@@ -67,6 +69,10 @@ nn_status nn_rest_begin(run *c, int64_t n_steps, double *bytes_needed);
 /* A block of rows of a panel of the first layer's weights: the update of those that the step touches or that move */
 void nn_rest_update(const run *c, const batch *b, const nn_update *u, int64_t panel, int64_t block);
 void nn_rest_end(const run *c, int threads); /* all slots as after job->steps_done steps */
+/* ---- penalty.c */
+int64_t nn_count_panels(const nn_plan *p);
+void nn_square_panels(const run *c, int thread, int n_threads); /* this thread's share of c->squares */
+double nn_penalty_of_batch(const run *c, const batch *b);       /* for the loss, after all of them */
 
 /* ---- update.c */
 nn_update nn_update_of(const nn_job *job, int64_t step);

@@ -71,7 +71,7 @@ struct nn_team {
 };
 
 static atomic_int set_threads, forced_threads, forked;
-static atomic_int default_threads;       /* bound of the number that nobody has set; 0 for none */
+static atomic_int default_threads; /* bound of the number that nobody has set; 0 for none */
 static int usual_threads(void);
 static int threads_at_load;              /* the usual number then: where it is lower later, someone limits us */
 static _Thread_local int spread;         /* how many of this thread's helpers were put on cores of their own */

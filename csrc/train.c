@@ -26,14 +26,18 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
                          int *given_up) {
     const nn_plan *p = c->p;
     if (thread == 0 && !c->job->exact_threads) nn_watch_team(team, c->flops);
+    if (c->squares) nn_square_panels(c, thread, n_threads);
     nn_rows_of_batch(c, b, team, thread, n_threads);
     nn_barrier(team);
     *given_up = nn_team_given_up(team);
     const failure f = nn_worst(c, n_threads);
     const int goes_on = f.status == NN_OK || (c->gradient && f.status == NN_DIVERGED && !c->job->given);
-    if (goes_on && thread == 0)
-        c->job->loss_sum += c->chunked ? nn_sum(p->chunk_losses, nn_ceil_div(b->rows, CHUNK))
-                                       : nn_sum(p->training[0].row_loss, b->rows);
+    if (goes_on && thread == 0) {
+        const double sum = c->chunked ? nn_sum(p->chunk_losses, nn_ceil_div(b->rows, CHUNK))
+                                      : nn_sum(p->training[0].row_loss, b->rows);
+        c->job->loss_sum += c->job->by_batch ? sum * b->scale * (double)b->rows : sum;
+        if (c->squares) c->job->penalty_sum += nn_penalty_of_batch(c, b);
+    }
     if (goes_on && thread == 0 && u->optimizer == NN_NADAM) {
         c->job->mu_product *= u->momentum;
         if (c->job->mu_product < 1e-20) c->job->mu_product = 0; /* 1 minus it is 1 either way */
@@ -71,10 +75,11 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
             nn_barrier_patient(team);
         }
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
-        const uint32_t *order = shuffled ? job->order : NULL;
-        const batch b = {first, rows, order, nn_batch_scale(job, order, first, rows), stream, 1, step};
+        const uint32_t *order = shuffled ? job->order : job->given_order;
+        const double scale = nn_batch_scale(job, order, first, rows);
+        const batch b = {first, rows, order, scale, stream, 1, step, job->penalty * scale};
         const nn_update u = nn_update_of(job, step);
-        if (within == 0 && thread == 0) job->loss_sum = 0;
+        if (within == 0 && thread == 0) job->loss_sum = job->penalty_sum = 0;
         int given_up = 0;
         const failure f = one_batch(c, &b, &u, team, thread, n_threads, &given_up);
         if (f.status != NN_OK) {
@@ -147,6 +152,11 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     const size_t failures = nn_times((size_t)*threads, sizeof *c->failures);
     if (nn_grow(&p->failures, &p->failures_bytes, failures, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     c->failures = (failure *)(void *)p->failures;
+    if (c->job->penalty != 0 && !c->gradient) {
+        const size_t squares = nn_times((size_t)nn_count_panels(p), sizeof(double));
+        if (nn_grow(&p->squares, &p->squares_bytes, squares, bytes_needed) != NN_OK) return NN_NO_MEMORY;
+        c->squares = (double *)(void *)p->squares;
+    }
     for (int t = 0; t < *threads; t++) c->failures[t] = (failure){NN_OK, 0, -1};
     if (c->job->clip_norm > 0) {
         const size_t sums = nn_times((size_t)nn_ceil_div(p->n_parameters, NORM_BLOCK), sizeof(double));
@@ -216,7 +226,8 @@ nn_status nn_loss_and_gradient(nn_plan *p, nn_job *job, double *loss, void *grad
         job->threads = nn_parallel(worth < threads ? worth : threads, gradient_task, &c);
         status = nn_worst(&c, job->threads).status;
         if (status == NN_DIVERGED && !job->given) status = NN_OK; /* the caller sees it in the loss */
-        *loss = job->weights ? job->loss_sum * nn_batch_scale(job, NULL, 0, job->n) : job->loss_sum / (double)job->n;
+        const int per_weight = job->weights && !job->by_batch;
+        *loss = per_weight ? job->loss_sum * nn_batch_scale(job, NULL, 0, job->n) : job->loss_sum / (double)job->n;
     }
     return status;
 }

@@ -98,7 +98,8 @@ void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int lay
     char *slots[2];
     for (int s = 0; s < 2; s++) slots[s] = c->job->slots[s] ? (char *)c->job->slots[s] + at * p->size : NULL;
     char *w = p->parameters + at * p->size;
-    if (g->l1 != 0 || g->l2 != 0) k->regularize(g->l1, g->l2, weight_rows * width, w, gradient);
+    const double l2 = g->kind == NN_DENSE ? g->l2 + b->penalty : g->l2;
+    if (g->l1 != 0 || l2 != 0) k->regularize(g->l1, l2, weight_rows * width, w, gradient);
     if (g->decay != 0) k->clip(1 - u->rate * g->decay, 0, weight_rows * width, w);
     k->update(u, weight_rows * width, gradient, w, slots[0], slots[1]);
     if (weight_rows < k1 - k0) { /* biases, gamma and beta */
@@ -199,6 +200,7 @@ static double nadam_mu(const nn_job *job, double t) {
 nn_update nn_update_of(const nn_job *job, int64_t step) {
     nn_update u = {.optimizer = job->optimizer,
                    .nesterov = job->nesterov,
+                   .rate_within = job->rate_within,
                    .decay = job->decay,
                    .momentum = job->momentum,
                    .beta1 = job->beta1,
@@ -211,6 +213,7 @@ nn_update nn_update_of(const nn_job *job, int64_t step) {
     case NN_ADAMW:
         u.correction1 = 1 / (1 - pow(job->beta1, t));
         u.correction2 = 1 / sqrt(1 - pow(job->beta2, t));
+        if (job->epsilon_outside) u.epsilon *= u.correction2;
         break;
     case NN_NADAM: {
         const double next = nadam_mu(job, t + 1);

@@ -189,6 +189,8 @@ ADAM = {
     "correction2": (1 - 0.999**3) ** -0.5,
 }
 STEPS = {
+    "momentum, rate within": ("momentum", {"decay": 0.01, "momentum": 0.9, "rate_within": True}),
+    "nesterov, rate within": ("momentum", {"momentum": 0.9, "nesterov": True, "rate_within": True}),
     "sgd": ("sgd", {}),
     "sgd with decay": ("sgd", {"decay": 0.01}),
     "momentum": ("momentum", {"momentum": 0.9}),

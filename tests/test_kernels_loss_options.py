@@ -165,3 +165,27 @@ def test_a_given_gradient_goes_through_the_activation(
         np.testing.assert_allclose(got.delta, want.delta, rtol=16 * eps, atol=(8 + n) * eps)
         if activation == "identity":
             np.testing.assert_array_equal(got.delta, gradient)
+
+
+@every_table
+@pytest.mark.parametrize("head", [("cross_entropy", "softmax"), ("bce", "sigmoid")], ids="-".join)
+def test_bounds_of_the_loss_leave_the_gradient_alone(
+    isa: str, dtype: str, head: tuple[str, str], rng: np.random.Generator
+) -> None:
+    eps = float(np.finfo(dtype).eps)
+    kernels, reference = both(isa, dtype)
+    bounds = {"least": 0.25, "most": 1.5}
+    for n in columns_around(kernels.width):
+        outputs, targets = operands(head, dtype, ROWS, n, rng)
+        outputs[0], outputs[1] = np.nan, 0
+        if head[0] == "cross_entropy":
+            targets = np.eye(n, dtype=dtype)[rng.integers(0, n, ROWS)]
+        got, want = (Result(table, head, outputs, targets, **bounds) for table in (kernels, reference))
+        plain = Result(kernels, head, outputs, targets)
+        rtol = (20 + n) * eps
+        np.testing.assert_allclose(got.row_loss, want.row_loss, rtol=rtol, atol=rtol)
+        assert got.delta.tobytes() == plain.delta.tobytes()
+        assert np.isnan(got.row_loss[0])
+        if n == 1 or head[0] == "cross_entropy":
+            np.testing.assert_allclose(got.row_loss, np.clip(plain.row_loss, 0.25, 1.5), rtol=2 * eps)
+            assert got.row_loss[1:].min() >= 0.25 and got.row_loss[1:].max() <= 1.5

@@ -131,11 +131,12 @@ static real weighted_bce_logits(const row *r, real scale, real mean, real weight
     return lane_sum(loss);
 }
 
-static real bce_logits(const row *r, real scale, real mean) {
+static real bce_logits(const row *r, real scale, real mean, const nn_loss_args *args) {
     vec loss = broadcast(0);
     for (int64_t v = 0; v < r->vectors; v++) {
         real *z = at(r->z, r->panel, v), *d = at(r->d, r->panel, v);
         vec y = load(d), p, l = bce_of_logits(load(z), y, &p);
+        if (args->most != 0) l = bounded(l, broadcast((real)args->least), broadcast((real)args->most));
         loss = loss + inside(r, v, l * broadcast(mean), 0);
         store(z, p);
         store(d, inside(r, v, (p - y) * broadcast(scale), 0));
@@ -252,6 +253,7 @@ void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
             if (lane == W - 1 || i == r1 - 1) {
                 for (int s = lane + 1; s < W; s++) sums[s] = weights[s] = rest[s] = 1;
                 vec losses = fma_(load(weights), vlog(load(sums)), load(rest));
+                if (l->most != 0) losses = bounded(losses, broadcast((real)l->least), broadcast((real)l->most));
                 store(sums, losses);
                 for (int s = 0; s <= lane; s++) l->row_loss[i - lane + s] = (double)sums[s];
             }
@@ -259,7 +261,7 @@ void NN_FN(loss)(const nn_loss_args *l, int64_t r0, int64_t r1) {
         }
         if (label >= 0) one_hot(&r, label);
         if (bce) {
-            l->row_loss[i] = (double)(parameter == 1 ? bce_logits(&r, scale, mean)
+            l->row_loss[i] = (double)(parameter == 1 ? bce_logits(&r, scale, mean, l)
                                                      : weighted_bce_logits(&r, scale, mean, parameter));
             continue;
         }

@@ -85,11 +85,12 @@ INLINE vec cross_entropy_columns(int64_t n, vec *z, vec *d, const real *labels, 
     return fma_(mass, vlog(sum), below);
 }
 
-INLINE vec bce_columns(int64_t n, vec *z, vec *d, vec scale, vec mean) {
+INLINE vec bce_columns(int64_t n, vec *z, vec *d, vec scale, vec mean, const nn_loss_args *args) {
     vec loss = broadcast(0);
     for (int64_t j = 0; j < n; j++) {
-        vec p;
-        loss = loss + bce_of_logits(z[j], d[j], &p) * mean;
+        vec p, l = bce_of_logits(z[j], d[j], &p);
+        if (args->most != 0) l = bounded(l, broadcast((real)args->least), broadcast((real)args->most));
+        loss = loss + l * mean;
         d[j] = (p - d[j]) * scale;
         z[j] = p;
     }
@@ -179,8 +180,9 @@ static void block(const nn_loss_args *l, int64_t r, int64_t rows, vec scale, vec
         for (int64_t j = 0; j < n; j++) d[j] = fma_(d[j], broadcast((real)(1 - l->smoothing)), broadcast(spread_of(l)));
     if (softmax && l->loss == NN_CROSS_ENTROPY) {
         loss = cross_entropy_columns(n, z, d, classes, scale);
+        if (l->most != 0) loss = bounded(loss, broadcast((real)l->least), broadcast((real)l->most));
     } else if (sigmoid && l->parameter == 1) {
-        loss = bce_columns(n, z, d, scale, mean);
+        loss = bce_columns(n, z, d, scale, mean, l);
     } else if (sigmoid) {
         loss = weighted_bce_columns(n, z, d, scale, mean, broadcast(parameter_of(l)));
     } else if (poisson) {

@@ -16,6 +16,11 @@
 
 void NN_FN(loss_narrow)(const nn_loss_args *l, int64_t r0, int64_t r1); /* n <= 2 W */
 
+/* NaN stays */
+INLINE vec bounded(vec loss, vec least, vec most) {
+    return blend(vless(loss, least), least, blend(vless(most, loss), most, loss));
+}
+
 /* -y log p - (1 - y) log(1 - p) with p = sigmoid(z), from z; returns p as well */
 INLINE vec bce_of_logits(vec z, vec y, vec *p) {
     const vec zero = broadcast(0), one = broadcast(1);

@@ -16,12 +16,14 @@ INLINE void sgd(const nn_update *u, int64_t n, const real *g_, real *p_) {
     }
 }
 
-/* v <- mu v + g;  p <- p - rate v, Nesterov: p <- p - rate (g + mu v)              Sutskever et al. 2013, as in PyTorch */
+/* v <- mu v + g;  p <- p - rate v, Nesterov: p <- p - rate (g + mu v)              Sutskever et al. 2013, as in PyTorch
+ * With the rate within: the same for rate g instead of g, and a rate of 1 outside; the same steps while the rate stays */
 INLINE void momentum(const nn_update *u, int64_t n, const real *g_, real *p_, real *v_) {
-    const vec rate = broadcast((real)-u->rate), decay = broadcast((real)u->decay), mu = broadcast((real)u->momentum);
+    const vec rate = broadcast((real)(u->rate_within ? -1 : -u->rate)), decay = broadcast((real)u->decay);
+    const vec within = broadcast((real)(u->rate_within ? u->rate : 1)), mu = broadcast((real)u->momentum);
     const int nesterov = u->nesterov;
     for (int64_t i = 0; i < n; i += W) {
-        vec p = load(p_ + i), g = fma_(decay, p, load(g_ + i));
+        vec p = load(p_ + i), g = within * fma_(decay, p, load(g_ + i));
         vec v = fma_(mu, load(v_ + i), g);
         store(v_ + i, v);
         store(p_ + i, fma_(rate, nesterov ? fma_(mu, v, g) : v, p));

@@ -50,6 +50,34 @@ class NativeJob:
         first_row: int = 0,
     ) -> None: ...
 
+    penalty_sum: float
+    def adopt(
+        self,
+        *,
+        gradient_factor: float = 0.0,
+        penalty: float = 0.0,
+        least: float = 0.0,
+        most: float = 0.0,
+        rate_within: bool = False,
+        epsilon_outside: bool = False,
+    ) -> None: ...
+    def take_order(self, order: Array) -> None: ...
+
+@final
+class PerceptronRun:
+    intercept: float
+    scale: float
+    def __init__(self, rows: Any, y: Array, weights: Array, w: Array, **settings: Any) -> None: ...
+    def epoch(self) -> float: ...
+
+@final
+class NativeViews:
+    arrays: list[Array]
+    def __init__(self, engine: NativeEngine, arrays: Iterable[Array]) -> None: ...
+    def load(self, training: bool = True) -> None: ...
+    def store(self) -> None: ...
+    def loss_and_gradient(self, job: NativeJob) -> float: ...
+
 @final
 class NativeEngine:
     n_in: int

@@ -10,7 +10,7 @@ and by the kernels.
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_GenericSetAttr
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.string cimport memcpy, memset
@@ -90,6 +90,14 @@ cdef extern from "nncore.h" nogil:
         void *context
         void *given_outputs
         void *given_gradient
+        double gradient_factor
+        double penalty
+        int by_batch
+        double least
+        double most
+        int rate_within
+        int epsilon_outside
+        const uint32_t *given_order
         int shuffle
         uint64_t seed
         uint64_t first_epoch
@@ -110,6 +118,7 @@ cdef extern from "nncore.h" nogil:
         void *slots[2]
         int64_t updates
         double loss_sum
+        double penalty_sum
         void *predictions
         int max_threads
         int exact_threads
@@ -158,6 +167,32 @@ cdef extern from "nncore.h" nogil:
         nn_plan *plan, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
         double *bytes_needed
     )
+    ctypedef struct nn_perceptron:
+        const void *values
+        const int32_t *columns
+        const int64_t *starts
+        int64_t n
+        int64_t n_features
+        const double *y
+        const double *weights
+        const uint8_t *held
+        void *w
+        void *paid
+        int32_t *order
+        double intercept
+        double intercept_decay
+        double alpha
+        double l1_ratio
+        double rate
+        int penalty
+        int fit_intercept
+        int shuffle
+        uint32_t seed
+        double scale
+        double squares
+        double sizes
+        double owed
+    double nn_perceptron_epoch(nn_perceptron *c, nn_dtype dtype)
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 
 cdef extern from "cost.h" nogil:
@@ -243,6 +278,8 @@ cdef int _optimizer_code(optimizer) except -1:
 include "_sparse.pxi"
 include "_job.pxi"
 include "_engine.pxi"
+include "_views.pxi"
+include "_perceptron.pxi"
 
 # ---------------------------------------------------------------------------------------------- module functions
 

@@ -58,6 +58,7 @@ cdef class NativeJob:
     cdef Py_buffer view_y, view_predictions, view_weights, view_outputs, view_gradient  # released if taken
     cdef readonly object optimizer, predictions, slots, weights
     cdef object loss, y, outputs, gradient, error  # of a loss of the user's
+    cdef object order, rates  # what C has the address of
     cdef double weight_sum
     cdef NativeEngine engine
     cdef readonly int64_t steps_per_epoch
@@ -153,6 +154,32 @@ cdef class NativeJob:
             return NN_STOPPED
         finally:
             self.engine.asking = 0
+
+    def adopt(self, *, double gradient_factor=0.0, double penalty=0.0, double least=0.0, double most=0.0,
+              bint rate_within=False, bint epsilon_outside=False):
+        """Take over another library's conventions, those of `nn_job`, and count losses batch by batch."""
+        self.c.gradient_factor, self.c.penalty = gradient_factor, penalty
+        self.c.least, self.c.most = least, most
+        self.c.rate_within, self.c.epsilon_outside = rate_within, epsilon_outside
+        self.c.by_batch = True
+
+    def take_order(self, order):
+        """Go through the rows in this order, an array of uint32 that stays as it is; for a job that does not shuffle."""
+        cdef const uint32_t *given = <const uint32_t *>_address(order, 4, False)
+        cdef int64_t i, n = self.c.n
+        cdef bint outside = False
+        if self.c.shuffle or order.dtype != np.uint32 or order.shape != (n,):
+            raise ValueError(f"order must be a uint32 array of shape ({n},), of a job that does not shuffle")
+        for i in range(n):
+            outside |= given[i] >= n
+        if outside:
+            raise ValueError(f"order has a number outside 0 to {n - 1}")
+        self.order, self.c.given_order = order, given
+
+    @property
+    def penalty_sum(self):
+        """The sum of the batches' penalties times their rows in the epoch so far."""
+        return self.c.penalty_sum
 
     cdef raise_error(self):
         error, self.error = self.error, None

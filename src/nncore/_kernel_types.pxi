@@ -69,9 +69,12 @@ cdef extern from "kernels.h" nogil:
         double parameter
         double smoothing
         const void *slopes
+        double least
+        double most
     ctypedef struct kernel_update "nn_update":
         int optimizer
         int nesterov
+        int rate_within
         double rate
         double decay
         double momentum

@@ -177,8 +177,10 @@ cdef class BasicKernels:
 
     def loss(self, outputs, delta, row_loss, int64_t n, int64_t r0, int64_t r1, int loss, int activation, double scale,
              double alpha=0.1, labels=None, order=None, int64_t first=0, slopes=None, weights=None, double parameter=1.0,
-             double smoothing=0.0):
+             double smoothing=0.0, double least=0.0, double most=0.0):
         cdef kernel_loss l
+        l.least = least
+        l.most = most
         l.slopes = self.reals(slopes)
         l.weights = <const double *>_address(weights, 8, False)
         l.parameter = parameter
@@ -202,11 +204,12 @@ cdef class BasicKernels:
         self.table.softmax(self.written(panels), panels.shape[1], n, r0, r1, self.width)
 
     def update(self, int optimizer, g, p, s0=None, s1=None, *, double rate, double decay=0.0, double momentum=0.0,
-               bint nesterov=False, double beta1=0.0, double beta2=0.0, double epsilon=0.0, double correction1=1.0,
+               bint nesterov=False, bint rate_within=False, double beta1=0.0, double beta2=0.0, double epsilon=0.0, double correction1=1.0,
                double correction2=1.0, double correction3=1.0):
         cdef kernel_update u
         u.optimizer = optimizer
         u.nesterov = nesterov
+        u.rate_within = rate_within
         u.rate = rate
         u.decay = decay
         u.momentum = momentum

@@ -1,0 +1,397 @@
+"""What the classifier and the regressor share: parameters, one fit after scikit-learn's rules, outputs for new rows.
+
+The order of everything that draws from ``random_state`` is scikit-learn's: initial weights layer by layer (weights,
+then biases), the split for early stopping, and a shuffle for each epoch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from nncore.errors import NonFiniteData
+from nncore.sklearn._loop import DivergenceError, Epochs
+from nncore.sklearn._model import Model
+from nncore.sklearn._rows import rows_of
+from nncore.sklearn._solver import SGD, Adam
+
+Array = np.ndarray[Any, Any]
+
+STOCHASTIC = ("sgd", "adam")
+_UNIT = Interval(Real, 0, 1, closed="left")
+_FROM_0 = Interval(Real, 0, None, closed="left")
+_ABOVE_0 = Interval(Real, 0, None, closed="neither")
+_FROM_1 = Interval(Integral, 1, None, closed="left")
+_ndarray = np.ndarray
+_add = np.add.reduce
+
+
+class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
+    """The base of `MLPClassifier` and `MLPRegressor`; not to be used itself."""
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
+        "hidden_layer_sizes": ["array-like", _FROM_1],
+        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [_FROM_0],
+        "batch_size": [StrOptions({"auto"}), _FROM_1],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [_ABOVE_0],
+        "power_t": [_FROM_0],
+        "max_iter": [_FROM_1],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_FROM_0],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [_UNIT],
+        "beta_1": [_UNIT],
+        "beta_2": [_UNIT],
+        "epsilon": [_ABOVE_0],
+        "n_iter_no_change": [_FROM_1, Options(Real, {np.inf})],
+        "max_fun": [_FROM_1],
+    }
+
+    # -------------------------------------------------------------------------------------- what the two differ in
+
+    @abstractmethod
+    def _validate(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        """Return X and y as checked, y as it is split for early stopping, of two dimensions."""
+
+    @abstractmethod
+    def _engine_targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        """Return checked targets as the core takes them."""
+
+    @abstractmethod
+    def _loss_terms(self, y: Array) -> tuple[Any, float, float, Array | None, bool]:
+        """Return the core's loss, factors of the gradient and of the loss, constants by row, whether p is clipped."""
+
+    @abstractmethod
+    def _out_activation(self) -> str:
+        """Return the name of the output's activation."""
+
+    @abstractmethod
+    def _score_outputs(self, outputs: Array, y: Array, weights: Array | None) -> float:
+        """Return the validation score."""
+
+    def _row_weights(self, sample_weight: Array | None, y: Array) -> Array | None:
+        """Return the weights of the rows, those of their classes included."""
+        return sample_weight
+
+    def _stratify(self, y: Array) -> Array | None:
+        return None
+
+    # --------------------------------------------------------------------------------------------------------- fit
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Fit to data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Float32 is computed in float32, anything else in float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, none below 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For what scikit-learn refuses, and `DivergenceError` where the weights leave the finite numbers.
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _check_solver(self) -> bool:
+        if self.solver not in STOCHASTIC:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def _hidden(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(size) for size in sizes]
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
+        hidden = self._hidden()
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validate(X, y, incremental, reset=first)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        weights = self._row_weights(sample_weight, y)
+        self.n_outputs_ = y.shape[1]
+        sizes = [X.shape[1], *hidden, self.n_outputs_]
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            self._initialize(sizes, X.dtype)
+        try:
+            if self.solver == "lbfgs":
+                self._fit_lbfgs(X, y, weights)
+            else:
+                self._fit_stochastic(X, y, weights, incremental)
+        except NonFiniteData:
+            self._forget_solver()
+            raise
+        if not all(np.isfinite(array).all() for array in self._arrays()):
+            raise DivergenceError(self.n_iter_, learning_rate=self.learning_rate_init)
+        return self
+
+    def _initialize(self, sizes: list[int], dtype: np.dtype[Any]) -> None:
+        self.n_iter_ = 0
+        self.t_ = 0
+        self.n_layers_ = len(sizes)
+        self.out_activation_ = self._out_activation()
+        self.coefs_: list[Array] = []
+        self.intercepts_: list[Array] = []
+        factor = 2.0 if self.activation == "logistic" else 6.0
+        for n_in, n_out in pairwise(sizes):
+            bound = np.sqrt(factor / (n_in + n_out))
+            self.coefs_.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
+            self.intercepts_.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype, copy=False))
+        self._best = [array.copy() for array in self._arrays()]
+        if self.solver in STOCHASTIC:
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            early = bool(self.early_stopping)
+            self.validation_scores_: list[float] | None = [] if early else None
+            self.best_validation_score_ = -np.inf if early else None
+            self.best_loss_ = None if early else np.inf
+
+    def _arrays(self) -> list[Any]:
+        """Return the weights in the order of the core."""
+        return [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
+
+    def _set_arrays(self, arrays: list[Array]) -> None:
+        for layer in range(len(self.coefs_)):
+            self.coefs_[layer], self.intercepts_[layer] = arrays[2 * layer], arrays[2 * layer + 1]
+
+    def _model_for(self, dtype: np.dtype[Any]) -> Model:
+        """Return the network in the core: the one of before, where nothing has changed but weights."""
+        sizes = (len(self.coefs_[0]), *(array.shape[1] for array in self.coefs_))
+        key = (sizes, self.activation, self.out_activation_, 0.0, None)
+        model: Model | None = self.__dict__.get("_model")
+        if model is None or model.key != key or model.dtype != dtype:
+            model = self._model = Model(key, dtype)
+        return model
+
+    def _forget_solver(self) -> None:
+        self.__dict__.pop("_optimizer", None)
+
+    def _solver(self, incremental: bool) -> Any:
+        if incremental and hasattr(self, "_optimizer"):
+            return self._optimizer
+        if self.solver == "sgd":
+            self._optimizer: Any = SGD(
+                self.learning_rate_init, self.learning_rate, self.momentum, self.nesterovs_momentum, self.power_t
+            )
+        else:
+            self._optimizer = Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
+        return self._optimizer
+
+    def _conventions(self, y: Array, weights: Array | None, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        """Return the core's loss, what its jobs adopt, the loss's factor, constants by row, and weights up to 1."""
+        loss, gradient_factor, factor, constants, clipped = self._loss_terms(y)
+        largest = 1.0
+        if weights is not None:
+            weights = np.asarray(weights, np.float64)
+            largest = float(weights.max())
+            if not largest > 0:
+                raise ValueError("sample_weight is zero for all samples; expected at least one above zero")
+            weights = weights / largest
+        adopted: dict[str, Any] = {"gradient_factor": gradient_factor, "penalty": float(self.alpha) / largest}
+        if clipped:
+            eps = float(np.finfo(dtype).eps)
+            adopted.update(least=-float(np.log1p(-eps)), most=-float(np.log(eps)))
+        return loss, adopted, factor, constants, weights
+
+    def _split(self, X: Any, y: Array, weights: Array | None) -> tuple[Any, ...]:
+        """Return training rows, targets and weights, then those held out."""
+        given = (X, y) if weights is None else (X, y, weights)
+        parts = train_test_split(
+            *given,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._stratify(y),
+        )
+        if parts[1].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        train, held = parts[::2], parts[1::2]
+        return (*train, None, *held, None) if weights is None else (*train, *held)
+
+    def _fit_stochastic(self, X: Any, y: Array, weights: Array | None, incremental: bool) -> None:
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        solver = self._solver(incremental)
+        early = self.early_stopping
+        held: list[Any] = []
+        if early:
+            X, y, weights, *held = self._split(X, y, weights)
+        n = X.shape[0]
+        if self.batch_size == "auto":
+            batch_size = min(200, n)
+        else:
+            if self.batch_size > n:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+                )
+            batch_size = int(np.clip(self.batch_size, 1, n))
+        dtype = self.coefs_[0].dtype if self.coefs_[0].dtype == np.float32 else np.dtype(np.float64)
+        loss, adopted, factor, constants, shares = self._conventions(y, weights, dtype)
+        model = self._model_for(dtype)
+        model.load(self._arrays())
+        if not hasattr(X, "tocsr"):
+            X = np.ascontiguousarray(X, dtype)
+        rows = rows_of(
+            model.engine,
+            X,
+            self._engine_targets(y, dtype),
+            shares,
+            loss=loss,
+            conventions=adopted,
+            batch_size=batch_size,
+            solver=solver,
+            threads=None,
+            seed=0,
+        )
+
+        def loss_of(losses: float, penalties: float, order: Array | None) -> float:
+            total = factor * losses + penalties
+            if constants is not None:
+                total += _sum_of_batches(constants, shares, order, batch_size)
+            return float(total / n)
+
+        def score() -> float:
+            X_held, y_held, held_weights = held
+            return self._score_outputs(model.outputs(X_held), y_held, held_weights)
+
+        Epochs(self, model, rows, solver, loss_of, score if early else None).run(incremental)
+        self._set_arrays([array.copy() for array in self._best] if early else model.store())
+
+    def _fit_lbfgs(self, X: Any, y: Array, weights: Array | None) -> None:
+        from sklearn.utils.optimize import _check_optimize_result
+
+        from nncore.sklearn._lbfgs import Objective, minimise
+
+        double = np.dtype(np.float64)
+        loss, adopted, factor, constants, shares = self._conventions(y, weights, double)
+        constant = 0.0 if constants is None else float(np.average(constants, weights=shares))
+        model = Model(self._model_for(double).key, double)
+        if not hasattr(X, "tocsr"):
+            X = np.ascontiguousarray(X, double)
+        objective = Objective(
+            model,
+            X,
+            self._engine_targets(y, double),
+            shares,
+            loss=loss,
+            conventions=adopted,
+            factor=factor,
+            constant=constant,
+            batch_size=min(200, X.shape[0]),
+            threads=None,
+        )
+        arrays, self.loss_, result = minimise(
+            objective,
+            self._arrays(),
+            max_fun=self.max_fun,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            verbose=self.verbose,
+        )
+        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        dtype = self.coefs_[0].dtype
+        self._set_arrays([array.astype(dtype) for array in arrays])
+
+    # ----------------------------------------------------------------------------------------------------- outputs
+
+    def _outputs(self, X: Any, check_input: bool = True) -> Array:
+        """Return the network's outputs of shape (n, n_outputs), as `predict` of many rows does."""
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        dtype = self.coefs_[0].dtype if self.coefs_[0].dtype == np.float32 else np.dtype(np.float64)
+        model = self._model_for(dtype)
+        model.load(self._arrays(), training=False)
+        outputs = model.outputs(X)
+        wanted = np.result_type(outputs.dtype, X.dtype)
+        return outputs if wanted == outputs.dtype else outputs.astype(wanted)
+
+    def _quick_outputs(self, X: Any) -> Array | None:
+        """Return the outputs for a plain array of the right type and shape, else None: it takes the thorough way.
+
+        A sum that is finite says that all numbers are, as in scikit-learn's own first look.
+        """
+        own = self.__dict__
+        model: Model | None = own.get("_model")
+        if (
+            model is None
+            or type(X) is not _ndarray
+            or X.ndim != 2
+            or X.dtype != model.dtype
+            or not X.shape[0]
+            or X.shape[1] != own.get("n_features_in_")
+            or "feature_names_in_" in own
+            or not -np.inf < _add(X, axis=None) < np.inf
+        ):
+            return None
+        arrays = [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
+        if model.key[0][0] != X.shape[1] or model.key[1] != self.activation or not model.holds(arrays):
+            return None
+        model.views.load(False)
+        return model.engine.predict(X if X.flags.c_contiguous else np.ascontiguousarray(X))  # type: ignore[no-any-return]
+
+    def _outputs_of(self, X: Any) -> Array:
+        outputs = self._quick_outputs(X)
+        if outputs is None:
+            check_is_fitted(self)
+            outputs = self._outputs(X)
+        return outputs
+
+    # ------------------------------------------------------------------------------------------------------ pickle
+
+    def __getstate__(self) -> Any:
+        """Leave the core's buffers out; what they hold is in ``coefs_`` and ``intercepts_``."""
+        state = super().__getstate__()
+        state = dict(state)
+        state.pop("_model", None)
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _sum_of_batches(constants: Array, weights: Array | None, order: Array | None, batch_size: int) -> float:
+    """Return the sum over batches of their rows times the mean of the constants."""
+    if weights is None:
+        return float(_add(constants))
+    if order is not None:
+        constants, weights = constants[order], weights[order]
+    starts = np.arange(0, len(constants), batch_size)
+    sums, counts = np.add.reduceat(weights, starts), np.diff([*starts, len(constants)])
+    means = np.divide(np.add.reduceat(constants * weights, starts), sums, out=np.zeros(len(starts)), where=sums > 0)
+    return float(means @ counts)
