@@ -27,9 +27,9 @@ class TabularBase:
 
     def __init__(
         self,
-        hidden: Any = None,
+        hidden: Any = (128, 64),
         *,
-        members: int = 4,
+        members: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         patience: int = 25,
@@ -108,15 +108,16 @@ class TabularBase:
         TypeError, ValueError
             If a parameter does not fit.
         """
-        hidden: Any = ensemble.default_hidden(n_rows) if self.hidden is None else self.hidden
+        hidden = self.hidden
         if isinstance(hidden, int | np.integer) and not isinstance(hidden, bool):
             hidden = (hidden,)
         if isinstance(hidden, str) or not hasattr(hidden, "__iter__"):
-            raise TypeError(f"hidden is {hidden!r}; expected sizes such as (128, 64), or None")
+            raise TypeError(f"hidden is {hidden!r}; expected sizes such as (128, 64)")
+        members = ensemble.default_members(n_rows) if self.members is None else self.members
         epochs = ensemble.default_epochs(n_rows) if self.epochs is None else self.epochs
         batch_size = ensemble.default_batch_size(n_rows) if self.batch_size is None else self.batch_size
         return ensemble.Recipe(
-            members=checks.positive_int(self.members, "members"),
+            members=checks.positive_int(members, "members"),
             hidden=tuple(checks.positive_int(size, f"hidden[{index}]") for index, size in enumerate(hidden)),
             activation=get_activation(self.activation).name,
             dropout=checks.finite_float(self.dropout, "dropout", low=0.0, below=1.0),

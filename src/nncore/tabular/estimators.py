@@ -23,15 +23,16 @@ class TabularClassifier(TabularBase):
 
     Parameters
     ----------
-    hidden : int or sequence of int, optional
-        Sizes of the hidden layers. None takes (128, 64), and (256, 128) from 20,000 rows on.
-    members : int, default 4
-        Networks whose mean output is the prediction. Member i is trained without fold i of max(5, members) folds of the
-        rows, and ends with the weights that did best on it; with under 10 rows nothing is held out.
+    hidden : int or sequence of int, default (128, 64)
+        Sizes of the hidden layers.
+    members : int, optional
+        Networks whose mean output is the prediction: None takes 8, and 4 above 10,000 rows. Member i is trained without
+        fold i of max(5, members) folds of the rows, and ends with the weights that did best on it; with under 10 rows
+        nothing is held out.
     epochs : int, optional
-        At most so many. None takes 100, and fewer above 20,000 rows, but 20.
+        At most so many. None takes 100, and above 5,000 rows as many as see 500,000 rows, but 10.
     batch_size : int, optional
-        Rows of a step. None takes an eighth of the rows, but 8 to 64, and 256 above 20,000 rows.
+        Rows of a step. None takes an eighth of the rows, but 8 to 64, and 128 above 10,000 rows.
     patience : int, default 25
         After how many epochs without improvement on the rows held out a member ends.
     learning_rate : float, default 3e-3
@@ -86,9 +87,9 @@ class TabularClassifier(TabularBase):
 
     def __init__(
         self,
-        hidden: Any = None,
+        hidden: Any = (128, 64),
         *,
-        members: int = 4,
+        members: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         patience: int = 25,

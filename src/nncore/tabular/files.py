@@ -38,7 +38,7 @@ def save(estimator: TabularBase, path: str | os.PathLike[str]) -> None:
     parameters = estimator.get_params()
     if isinstance(parameters.get("class_weight"), dict):
         parameters["class_weight"] = [[_plain(key), _plain(value)] for key, value in parameters["class_weight"].items()]
-    if not isinstance(parameters["hidden"], int | None):
+    if hasattr(parameters["hidden"], "__iter__"):
         parameters["hidden"] = [_plain(size) for size in parameters["hidden"]]
     header: dict[str, Any] = {
         "format": _FORMAT,
