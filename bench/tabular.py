@@ -10,7 +10,7 @@ shuffles the rows into folds (of classes: stratified), the same for all. The con
 
 - nncore: `nn.TabularClassifier(seed=seed)` or `nn.TabularRegressor(seed=seed)` on the frame as it is.
 - boosting: `HistGradientBoostingClassifier` or `Regressor`, all as it comes, behind an `OrdinalEncoder` of the columns
-  of text, which it takes as categorical up to 200 values; dates as numbers.
+  of text, which it takes as categorical up to 200 values; dates as numbers; one for each output.
 - MLP: `MLPClassifier` or `MLPRegressor`, all as it comes, behind `SimpleImputer(add_indicator=True)` and
   `StandardScaler` for numbers, dates among them, and `OneHotEncoder` for text; numbers to predict are standardised too.
 
@@ -175,15 +175,16 @@ def plain(X: Any) -> Any:
     return X
 
 
-def ours(classes: bool, seed: int, X: Any) -> Any:
+def ours(classes: bool, seed: int, X: Any, outputs: int) -> Any:
     """Return nncore's estimator."""
     return (nn.TabularClassifier if classes else nn.TabularRegressor)(seed=seed)
 
 
-def boosting(classes: bool, seed: int, X: Any) -> Any:
+def boosting(classes: bool, seed: int, X: Any, outputs: int) -> Any:
     """Return scikit-learn's boosting, for a training frame."""
     from sklearn.compose import make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.multioutput import MultiOutputRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
@@ -192,10 +193,12 @@ def boosting(classes: bool, seed: int, X: Any) -> Any:
     few = [index for index, name in enumerate(text) if X[name].nunique() <= MOST_CATEGORIES]
     kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
     model = kind(categorical_features=few or None, random_state=seed)
+    if outputs > 1:
+        model = MultiOutputRegressor(model)
     return make_pipeline(make_column_transformer((encoder, text), remainder="passthrough"), model)
 
 
-def mlp(classes: bool, seed: int, X: Any) -> Any:
+def mlp(classes: bool, seed: int, X: Any, outputs: int) -> Any:
     """Return scikit-learn's MLP, for a training frame."""
     from sklearn.compose import TransformedTargetRegressor, make_column_transformer
     from sklearn.impute import SimpleImputer
@@ -243,7 +246,8 @@ def measure(one: Set, folds: int, seeds: range) -> tuple[Any, Any, Any, Any]:
                 began = perf_counter()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # that 200 epochs were not enough for the MLP: they are its default
-                    model = MAKERS[name](one.classes, seed, others.iloc[train]).fit(table.iloc[train], y[train])
+                    model = MAKERS[name](one.classes, seed, others.iloc[train], 1 if y.ndim == 1 else y.shape[1])
+                    model.fit(table.iloc[train], y[train])
                     result = scores(model, table.iloc[test], y[test], one.classes)
                 row.append((*result, perf_counter() - began))
             found.append([r[0] for r in row])
