@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 C_FILES := $(shell find csrc -name '*.c' -o -name '*.h' -o -name '*.inc')
 SOURCES := pyproject.toml CMakeLists.txt README.md $(C_FILES) $(shell find src -type f -not -path '*/__pycache__/*')
 
-.PHONY: help build test lint format docs bench demo wheel clean ci
+.PHONY: help build test lint format docs bench demo wheel clean ci strict analyze asan tsan sanitize valgrind fuzz
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -44,6 +44,28 @@ demo: build ## train on the handwritten digits
 
 wheel: ## build a wheel into dist/
 	$(PYTHON) -m pip wheel --no-deps --wheel-dir dist .
+
+strict: ## every warning of gcc and, where it is installed, clang about csrc/ is an error
+	for preset in strict-gcc strict-pthreads $$(command -v clang >/dev/null && echo strict-clang); do \
+	    bench/instruments.sh $$preset || exit 1; done
+
+analyze: ## gcc -fanalyzer and clang-tidy over csrc/; any finding is a failure
+	bench/instruments.sh analyzer
+	bench/instruments.sh tidy
+
+asan: build ## the tests of kernels, training and files under AddressSanitizer and UBSan; TESTS= takes others
+	bench/instruments.sh asan $(BIN)/python $(TESTS)
+
+tsan: build ## the tests of training under ThreadSanitizer; TESTS= takes others
+	bench/instruments.sh tsan $(BIN)/python $(TESTS)
+
+sanitize: asan tsan ## both
+
+valgrind: build ## a short training under valgrind
+	bench/instruments.sh valgrind $(BIN)/python
+
+fuzz: build ## random files, labels, indices and configurations; FUZZ="--minutes 10 --target files" passes options
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 clean: ## remove what was built
 	rm -rf build dist docs/_generated $(VENV) .pytest_cache .mypy_cache .ruff_cache

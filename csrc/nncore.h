@@ -129,8 +129,9 @@ int64_t nn_plan_state_offset(const nn_plan *plan, int layer); /* -1: the layer h
 void *nn_buffer(size_t bytes);                                /* 64-byte aligned zeros, or NULL */
 void *nn_buffer_raw(size_t bytes);                            /* the same with anything in it */
 void nn_buffer_free(void *buffer);
-int64_t
-nn_allocations(void); /* how many buffers the core has asked for so far: all its memory goes through nn_buffer */
+/* How many buffers, and bytes in all, the core has asked for so far: all its memory goes through nn_buffer. */
+int64_t nn_allocations(void);
+int64_t nn_bytes_asked(void);
 /* Row-major W (n_in x n_out) and b (n_out), or gamma and beta (n_out), from or into a parameter-shaped buffer. Table t of
  * the first layer is "layer" n_layers + t, with its last row for b. */
 void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer);

@@ -3,6 +3,7 @@
 #define NN_PLAN_H
 
 #include "kernels.h"
+#include "sizes.h"
 #include "tuner.h"
 
 enum { NN_TUNERS = 4 };
@@ -92,6 +93,6 @@ int nn_is_transposed(const nn_plan *p, int l);
 int nn_is_chunked(const nn_plan *p, int64_t rows); /* whether a step of so many rows goes by chunks */
 
 nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed);
-nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_needed);
+nn_status nn_grow(char **buffer, size_t *bytes, size_t needed, double *bytes_needed);
 
 #endif

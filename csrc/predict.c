@@ -48,7 +48,7 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
             } else if (layer->kind == NN_COLUMNS) {
                 nn_columns_forward(p, from, to, c->rows, 0, rows);
             } else {
-                nn_norm f = nn_norm_of(p, l, NULL);
+                nn_norm f = nn_norm_of(p, l);
                 f.x = from;
                 f.out = to;
                 f.x_rows = f.out_rows = c->rows;
@@ -76,9 +76,9 @@ nn_status nn_predict(nn_plan *p, const void *x, int64_t n, int n_layers, void *o
                      double *bytes_needed) {
     prediction c = {p, x, out, n, n < BLOCK ? n : BLOCK, n_layers, 0};
     int threads = nn_choose_threads((double)n * p->flops_forward, max_threads);
-    c.buffer_bytes = (size_t)(widest(p) * c.rows * p->panel * p->size);
-    const nn_status status =
-        nn_grow(&p->predicting, &p->predicting_bytes, 2.0 * (double)c.buffer_bytes * threads, bytes_needed);
+    c.buffer_bytes = nn_times3((size_t)widest(p), (size_t)c.rows, (size_t)(p->panel * p->size));
+    const size_t bytes = nn_times3(2, c.buffer_bytes, (size_t)threads);
+    const nn_status status = nn_grow(&p->predicting, &p->predicting_bytes, bytes, bytes_needed);
     if (status != NN_OK) return status;
     nn_parallel(threads, predict_task, &c);
     return NN_OK;

@@ -1,4 +1,5 @@
-/* threads.c: the only file that knows OpenMP: teams, their barrier, how many threads a piece of work is worth.
+/* threads.c: the only file that knows OpenMP: teams, their barrier, how many threads a piece of work is worth. With
+ * NN_PTHREADS the threads are those of pool.c, as where there is no OpenMP, or for ThreadSanitizer.
  *
  * One parallel region a call; inside it threads meet at a barrier of our own, which spins briefly and then yields, so
  * that a machine with more threads than cores still gets on. Each team has its own barrier: two Python threads may
@@ -8,7 +9,6 @@
  * After a fork the child has lost libgomp's threads; it works on alone rather than wait for them.
  */
 #define _GNU_SOURCE
-#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -16,11 +16,17 @@
 
 #include "nncore.h"
 
+#if defined(NN_PTHREADS)
+#include "pool.h"
+#else
+#include <omp.h>
+#endif
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 static unsigned flush_subnormals(void) {
     const unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040u); /* FTZ and DAZ */
+    _mm_setcsr(0x9fc0u); /* FTZ and DAZ; to nearest and no traps, whatever the caller has: so in all threads */
     return mode;
 }
 static unsigned keep_subnormals(void) {
@@ -34,7 +40,7 @@ static void pause_briefly(void) { _mm_pause(); }
 static unsigned flush_subnormals(void) {
     uint64_t mode;
     __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1u << 24)));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)1 << 24)); /* as above */
     return (unsigned)mode;
 }
 static unsigned keep_subnormals(void) {
@@ -125,13 +131,15 @@ static void run_one(nn_team *team, nn_task task, void *context, int thread, int 
 /* New threads begin on the core of the one that made them, and it takes the scheduler milliseconds, hundreds of steps, to
  * move them. So each is put on a core of its own once, among those that it may use, and is free to go from there. */
 #if defined(__linux__)
-static void leave_core(int crowded, int thread) {
+static void leave_core(int crowded_, int thread) {
     cpu_set_t allowed, one;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    const size_t crowded = (size_t)crowded_;
     int others = CPU_COUNT(&allowed) - (CPU_ISSET(crowded, &allowed) ? 1 : 0);
     if (others < 1) return;
-    for (int i = 1, skip = (thread - 1) % others; i < CPU_SETSIZE; i++) { /* the next ones, and round */
-        const int cpu = (crowded + i) % CPU_SETSIZE;
+    int skip = (thread - 1) % others;
+    for (size_t i = 1; i < CPU_SETSIZE; i++) { /* the next ones, and round */
+        const size_t cpu = (crowded + i) % CPU_SETSIZE;
         if (cpu == crowded || !CPU_ISSET(cpu, &allowed) || skip-- > 0) continue;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
@@ -145,19 +153,59 @@ static void leave_core(int crowded, int thread) { (void)crowded, (void)thread; }
 static int this_core(void) { return 0; }
 #endif
 
+#if defined(NN_PTHREADS)
+typedef struct call {
+    nn_team *team;
+    nn_task task;
+    void *context;
+    int core;
+} call;
+static void in_worker(void *context, int thread, int n_threads) {
+    const call *c = context;
+    if (c->core >= 0 && thread > 0) leave_core(c->core, thread);
+    run_one(c->team, c->task, c->context, thread, n_threads);
+}
+static int run_team(nn_team *team, int n_threads, nn_task task, void *context, int core) {
+    const int limit = nn_pool_limit();
+    nn_worker *workers = nn_pool_take((n_threads < limit ? n_threads : limit) - 1, &team->n);
+    const int helpers = team->n++;
+    call c = {team, task, context, core};
+    nn_pool_run(workers, helpers, in_worker, &c);
+    return helpers + 1;
+}
+static int default_threads(void) { return nn_pool_most_threads(); }
+static int cores(void) { return nn_pool_cores(); }
+const char *nn_openmp(void) { return "none, POSIX threads"; }
+#else
+static int run_team(nn_team *team, int n_threads, nn_task task, void *context, int core) {
+    int ran = 1;
+#pragma omp parallel num_threads(n_threads)
+    {
+        if (core >= 0 && omp_get_thread_num() > 0) leave_core(core, omp_get_thread_num());
+#pragma omp single
+        ran = team->n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
+        run_one(team, task, context, omp_get_thread_num(), ran);
+    }
+    return ran;
+}
+static int default_threads(void) { return omp_get_max_threads(); }
+static int cores(void) { return omp_get_num_procs(); }
+const char *nn_openmp(void) {
+#if defined(__clang__)
+    return "libomp";
+#else
+    return "libgomp";
+#endif
+}
+#endif
+
 int nn_parallel(int n_threads, nn_task task, void *context) {
     nn_team team = {.n = 1};
     int ran = 1;
     if (n_threads > 1 && !atomic_load(&forked)) {
         const int core = spread < n_threads ? this_core() : -1;
         if (core >= 0) spread = n_threads;
-#pragma omp parallel num_threads(n_threads)
-        {
-            if (core >= 0 && omp_get_thread_num() > 0) leave_core(core, omp_get_thread_num());
-#pragma omp single
-            ran = team.n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
-            run_one(&team, task, context, omp_get_thread_num(), ran);
-        }
+        ran = run_team(&team, n_threads, task, context, core);
     } else {
         run_one(&team, task, context, 0, 1);
     }
@@ -167,7 +215,7 @@ int nn_parallel(int n_threads, nn_task task, void *context) {
 
 int nn_max_threads(void) {
     const int set = atomic_load(&set_threads);
-    return set ? set : omp_get_max_threads();
+    return set ? set : default_threads();
 }
 void nn_set_max_threads(int n) { atomic_store(&set_threads, n); }
 
@@ -182,20 +230,12 @@ int nn_thread_log(int i) {
     return 0;
 }
 
-const char *nn_openmp(void) {
-#if defined(__clang__)
-    return "libomp";
-#else
-    return "libgomp";
-#endif
-}
-
 int nn_usable_threads(int limit) {
     int most = nn_max_threads();
     if (limit > 0 && limit < most) most = limit;
     if (most < 2) return 1;
-    const int cores = omp_get_num_procs();
-    return most < cores ? most : cores; /* more than cores only wait for each other */
+    const int there = cores();
+    return most < there ? most : there; /* more than cores only wait for each other */
 }
 
 int nn_contended(void) { return nn_now() < atomic_load(&contended_until); }

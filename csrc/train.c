@@ -103,8 +103,9 @@ nn_status nn_job_prepare(nn_job *job, double *bytes_needed) {
     if (!job->shuffle || job->batch >= job->n) return NN_OK;
     if (job->n > (int64_t)UINT32_MAX) return NN_BAD_SIZE;
     const size_t scratch = nn_permutation_scratch((uint32_t)job->n);
-    *bytes_needed = (double)job->n * sizeof *job->order + (double)scratch;
-    job->order = nn_buffer_raw((size_t)job->n * sizeof *job->order);
+    const size_t order = nn_times((size_t)job->n, sizeof *job->order);
+    *bytes_needed = (double)nn_plus(order, scratch);
+    job->order = nn_buffer_raw(order);
     job->scratch = nn_buffer_raw(scratch);
     return job->order && job->scratch ? NN_OK : NN_NO_MEMORY;
 }
@@ -129,24 +130,25 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
         *threads = nn_usable_threads(c->job->max_threads);
         if (*threads > rows) *threads = (int)rows;
     }
-    const double failures = (double)*threads * (double)sizeof *c->failures;
+    const size_t size = (size_t)p->size, parameters = (size_t)p->n_parameters;
+    const size_t failures = nn_times((size_t)*threads, sizeof *c->failures);
     if (nn_grow(&p->failures, &p->failures_bytes, failures, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     c->failures = (failure *)(void *)p->failures;
     for (int t = 0; t < *threads; t++) c->failures[t] = (failure){NN_OK, 0, -1};
     if (c->job->clip_norm > 0) {
-        const double sums = (double)nn_ceil_div(p->n_parameters, NORM_BLOCK) * sizeof(double);
-        const double bytes = (double)p->n_parameters * (double)p->size + sums;
+        const size_t sums = nn_times((size_t)nn_ceil_div(p->n_parameters, NORM_BLOCK), sizeof(double));
+        const size_t bytes = nn_plus(nn_times(parameters, size), sums);
         if (nn_grow(&p->gradients, &p->gradients_bytes, bytes, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     }
-    const double statistics = (double)*threads * (double)p->n_statistics * (double)p->size;
+    const size_t statistics = nn_times3((size_t)*threads, (size_t)p->n_statistics, size);
     if (nn_grow(&p->statistics, &p->statistics_bytes, statistics, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     if (!c->chunked) return nn_workspaces(p, 1, rows, bytes_needed);
     const nn_status status = nn_workspaces(p, *threads, CHUNK, bytes_needed);
     if (status != NN_OK) return status;
-    const double parts = (double)chunks * (double)p->n_parameters * (double)p->size;
-    const nn_status grown = nn_grow(&p->parts, &p->parts_bytes, parts + (double)chunks * sizeof(double), bytes_needed);
+    const size_t parts = nn_times3((size_t)chunks, parameters, size), sums = nn_times((size_t)chunks, sizeof(double));
+    const nn_status grown = nn_grow(&p->parts, &p->parts_bytes, nn_plus(parts, sums), bytes_needed);
     /* parameter-shaped buffers are whole vectors, so that the doubles behind them are aligned */
-    if (grown == NN_OK) p->chunk_losses = (double *)(void *)(p->parts + (size_t)parts);
+    if (grown == NN_OK) p->chunk_losses = (double *)(void *)(p->parts + parts);
     return grown;
 }
 

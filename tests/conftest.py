@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import warnings
@@ -13,6 +14,14 @@ with warnings.catch_warnings():
     # Without the compiled core importing nncore warns; the test of that imports it in a process of its own.
     warnings.simplefilter("ignore", RuntimeWarning)
     import nncore  # noqa: F401
+
+
+with contextlib.suppress(ImportError):
+    from hypothesis import settings
+
+    settings.register_profile("stable", deadline=None, derandomize=True, max_examples=25, database=None)
+    settings.register_profile("more", deadline=None, max_examples=500, print_blob=True)
+    settings.load_profile("stable")
 
 
 def _has_core() -> bool:

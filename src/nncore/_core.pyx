@@ -129,6 +129,7 @@ cdef extern from "nncore.h" nogil:
     int64_t nn_plan_state_offset(const nn_plan *plan, int layer)
     void *nn_buffer(size_t bytes)
     int64_t nn_allocations()
+    int64_t nn_bytes_asked()
     void nn_buffer_free(void *buffer)
     void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer)
     void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b)
@@ -269,6 +270,11 @@ def thread_log():
 def allocations():
     """Return how many buffers the core has asked for since it was loaded. For tests."""
     return nn_allocations()
+
+
+def bytes_asked():
+    """Return how many bytes all those buffers had. For tests."""
+    return nn_bytes_asked()
 
 
 def permutation(seed, stream, uint32_t n, keys=None):

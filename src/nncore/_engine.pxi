@@ -169,7 +169,7 @@ cdef class NativeEngine:
     cdef int pack(self, arrays, void *buffer) except -1:
         cdef Py_buffer w, b
         cdef int block
-        arrays = [np.ascontiguousarray(array, self.dtype) for array in arrays]
+        arrays = [np.require(array, self.dtype, ("C", "A")) for array in arrays]
         shapes = [shape for of_layer in self.shapes for shape in of_layer]
         if [array.shape for array in arrays] != shapes:
             raise ValueError(f"arrays have the shapes {[array.shape for array in arrays]}; expected {shapes}")

@@ -208,8 +208,7 @@ class NetworkBase:
         for at, array in enumerate(given):
             if array.shape != (sizes[at // 2],):
                 raise ValueError(f"state[{at}] has shape {array.shape}; expected ({sizes[at // 2]},)")
-            with np.errstate(over="ignore"):
-                arrays.append(np.ascontiguousarray(array, self._dtype))
+            arrays.append(checks.contiguous(array, self._dtype))
             if not np.isfinite(arrays[at]).all() or (at % 2 and (arrays[at] < 0).any()):
                 raise ValueError(f"state[{at}] has a value that no running {'variance' if at % 2 else 'mean'} can have")
         with self._lock:

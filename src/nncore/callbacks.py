@@ -12,11 +12,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from nncore import checks
+from nncore import checks, files
 from nncore._callback import Callback
 from nncore.progress import ProgressBar
 
@@ -93,7 +94,12 @@ class _Monitor(Callback):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        best, epoch = state["best"], state["best_epoch"]
+        if best is not None:
+            if not isinstance(best, float | int) or math.isnan(best):
+                raise ValueError(f"best is {best!r}; expected a number")
+            epoch = checks.non_negative_int(epoch, "best_epoch")
+        self.best, self.best_epoch = best, epoch
         self._resumed = True
 
 
@@ -186,8 +192,15 @@ class EarlyStopping(_Monitor):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
+        wait, weights = checks.non_negative_int(state["wait"], "wait"), state["weights"]
+        if weights is not None:
+            found = [checks.numeric(array, "weights") for array in weights]
+            if [array.shape for array in found] != [array.shape for array in _weights(self.network)]:
+                raise ValueError("the best weights have not the shapes of this network's")
+            if not all(math.isfinite(array.sum()) for array in found):
+                raise ValueError("the best weights are not finite")
         super().load_state(state)
-        self._wait, self._weights = state["wait"], state["weights"]
+        self._wait, self._weights = wait, weights
         self._reason = "early stopping" if state["stopped"] else None
 
     def __repr__(self) -> str:
@@ -252,10 +265,8 @@ class Checkpoint(_Monitor):
 
     def on_train_begin(self) -> None:
         """Begin anew, or go on; what a process that was killed while it wrote has left is removed."""
-        from nncore.checkpoints import clear
-
         super().on_train_begin()
-        clear(self.path)
+        files.clear(self.path)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write, if it is time to."""
@@ -287,7 +298,7 @@ class CSVLogger(Callback):
     """Write the history to a CSV file, a line for each epoch as it ends.
 
     The columns are "epoch", counted from 0, and what the history records, with all digits. An existing file is
-    replaced; a run that is resumed writes the epochs that it has not repeated as well.
+    replaced, in one go; a run that is resumed writes the epochs that it has not repeated as well.
 
     Parameters
     ----------
@@ -308,13 +319,18 @@ class CSVLogger(Callback):
 
     def on_train_begin(self) -> None:
         """Write the head, and the epochs that are done already."""
-        self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115
+        files.replace(self.path, self._write_beginning)
+        self._file = open(self.path, "a", newline="", encoding="utf-8")  # noqa: SIM115
         self._writer = csv.writer(self._file)
+
+    def _write_beginning(self, file: IO[bytes]) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
         records = self._run.history.history
-        self._writer.writerow(["epoch", *records])
+        writer.writerow(["epoch", *records])
         for epoch, values in enumerate(zip(*records.values(), strict=True)):
-            self._writer.writerow([epoch, *map(repr, values)])
-        self._file.flush()
+            writer.writerow([epoch, *map(repr, values)])
+        file.write(text.getvalue().encode())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Write a line."""

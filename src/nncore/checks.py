@@ -225,6 +225,8 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
         try:
             if not any(item is None or isinstance(item, str | bytes | bytearray) for item in value.flat):
                 return value.astype(_FLOAT64)  # type: ignore[no-any-return]
+        except OverflowError:
+            raise ValueError(f"{name} has an integer beyond the range of float64; expected finite numbers") from None
         except (TypeError, ValueError):
             pass
         raise TypeError(f"{name} has dtype object, with values that are not numbers; expected real numbers")
@@ -296,6 +298,15 @@ def matrix(
             raise ValueError(f"{name} has no columns; expected at least one")
     if array.shape[0] == 0 and not allow_empty:
         raise ValueError(f"{name} has no rows; expected at least one")
+    return contiguous(array, dtype)
+
+
+def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `array` as the core reads it: C-contiguous, aligned, native-endian, of `dtype`; itself where it is so.
+
+    `numpy.ascontiguousarray` leaves an array unaligned. Values beyond the range of `dtype` become infinite, without a
+    warning.
+    """
     flags = array.flags
     if array.dtype == dtype and flags.c_contiguous and flags.aligned:
         return array

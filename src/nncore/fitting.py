@@ -296,7 +296,7 @@ class Run:
             return 1
         if self.deadline is not None:
             left = (self.deadline - perf_counter()) / self.pace.seconds_per_step
-            return max(1, min(n_steps, ceil(left)))
+            return max(1, ceil(min(float(n_steps), left)))
         return n_steps
 
     def _pause(self, job: Any, step: int, done: int) -> None:

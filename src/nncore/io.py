@@ -1,9 +1,10 @@
-"""Saving and loading networks: .npz files without pickle.
+"""Saving and loading networks: .npz and .safetensors files, without pickle.
 
-A file is a zip of .npy arrays: ``weights.0``, ``weights.1``, ... in the order of ``get_weights``, and
+An .npz file is a zip of .npy arrays: ``weights.0``, ``weights.1``, ... in the order of ``get_weights``, and
 ``nncore.json``, the header as bytes. The header is JSON: the format's version, dtype, layers, seed, epochs trained,
-and a CRC-32 of all of it and of the weights' bytes. Nothing in a file is executed; whatever does not fit
-the header, or takes more bytes than the file has, is refused before it is read.
+and a CRC-32 of all of it and of the weights' bytes. A .safetensors file has the same arrays, and the header as text in
+its metadata. Nothing in a file is executed; whatever does not fit the header, or takes more bytes than the file has,
+is refused before it is read.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import json
 import os
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import activations, checks
+from nncore import activations, checks, files, safetensors
 from nncore.columns import Columns
 from nncore.layers import Dense, Layer
 from nncore.network import Sequential
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _HEADER = "nncore.json"
+_METADATA = "nncore"  # where a .safetensors file has the header
 _ENTRIES = frozenset(("format", "dtype", "layers", "seed", "epochs_trained", "crc32"))  # of the header
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_NPY_HEADER = 500  # NumPy writes 118 bytes; its parser is not safe from deep nesting in long ones
@@ -36,14 +38,15 @@ def save(network: Sequential, path: str | os.PathLike[str]) -> None:
     """Save a network: its layers, dtype, weights, seed and count of epochs; no optimizer's state.
 
     The file is written beside `path` and then put in its place in one go: whoever reads `path` sees the old file or
-    the new one, whole.
+    the new one, whole. See `nncore.files.replace` on permissions and links.
 
     Parameters
     ----------
     network : Sequential
         What to save.
     path : path_like
-        Where to. The name is taken as it is.
+        Where to. The name is taken as it is; one that ends in ".safetensors" makes a file of that format, any other
+        one an .npz file.
 
     Raises
     ------
@@ -54,11 +57,33 @@ def save(network: Sequential, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(network, Sequential):
         raise TypeError(f"network is of type {type(network).__name__}; expected Sequential or MLP")
-    _write(_path(path), _contents(network))
+    target = _path(path)
+    if target.lower().endswith(".safetensors"):
+        header, arrays = _described(network)
+        metadata = {_METADATA: json.dumps(header)}
+        files.replace(target, lambda file: safetensors.write(file, arrays, metadata))
+    else:
+        write_npz(target, contents(network))
 
 
-def _contents(network: Sequential) -> dict[str, Array]:
-    """Return the arrays of a network's file, by name."""
+def contents(network: Sequential) -> dict[str, Array]:
+    """Return the arrays of a network's .npz file, by name."""
+    header, arrays = _described(network)
+    return {**arrays, _HEADER: as_bytes(header)}
+
+
+def as_bytes(header: dict[str, Any]) -> Array:
+    """Return a header as the array that an .npz file has."""
+    return np.frombuffer(json.dumps(header).encode(), np.uint8)
+
+
+def write_npz(path: str, arrays: dict[str, Array], *, clean: bool = True) -> None:
+    """Write arrays into a file, replaced in one go; see `files.replace`."""
+    files.replace(path, lambda file: np.savez(file, **arrays), clean=clean)  # type: ignore[arg-type]
+
+
+def _described(network: Sequential) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return a network's header, and its arrays by name."""
     with network._lock:
         weights = [*network.get_weights(), *network.get_state()]
         epochs_trained = network.epochs_trained
@@ -70,27 +95,7 @@ def _contents(network: Sequential) -> dict[str, Array]:
         "epochs_trained": epochs_trained,
     }
     header["crc32"] = _checksum(header, weights)
-    arrays = {f"weights.{index}": array for index, array in enumerate(weights)}
-    arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    return arrays
-
-
-def _write(target: str, arrays: dict[str, Array]) -> None:
-    """Write a file beside `target`, and put it in its place when it is whole and on the disk; permissions stay."""
-    target = os.path.realpath(target)  # what a link stands for, not the link
-    temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            if os.path.exists(target):
-                os.chmod(temporary, os.stat(target).st_mode & 0o7777)
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+    return header, {f"weights.{index}": array for index, array in enumerate(weights)}
 
 
 def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential:
@@ -99,7 +104,7 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential
     Parameters
     ----------
     path : path_like
-        The file.
+        The file, of either format, whatever its name.
     backend : {"native", "numpy"}, optional
         As for `Sequential`; the file does not say.
 
@@ -117,14 +122,21 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential
     source = _path(path)
     with open(source, "rb") as file:
         try:
-            with zipfile.ZipFile(file) as archive:
-                layers, dtype, weights, seed, epochs_trained = _read(archive, os.fstat(file.fileno()).st_size)
+            size = os.fstat(file.fileno()).st_size
+            is_safetensors = file.read(9)[8:] == b"{"  # behind the header's length; a zip has a number there
+            file.seek(0)
+            if is_safetensors:
+                layers, dtype, weights, seed, epochs_trained = _read_safetensors(file, size)
+            else:
+                with zipfile.ZipFile(file) as archive:
+                    layers, dtype, weights, seed, epochs_trained = read_npz(archive, size)
         except MemoryError:
             raise
         except Exception as error:  # damage can surface anywhere in zipfile, NumPy's parser of headers, json and here
             raise ValueError(f"{source} is not a network that nncore can load, or is damaged: {error}") from error
     try:
-        network = Sequential(layers, dtype=dtype.name, seed=seed, backend=backend)
+        network = Sequential.__new__(Sequential)  # draws no weights, which a hostile file might make take for ever
+        network._describe(layers, dtype.name, seed, backend)
         n_parameters = sum(len(layer.shapes) for layer in layers)
         network.set_weights(weights[:n_parameters])
         network.set_state(weights[n_parameters:])
@@ -134,14 +146,38 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential
     return network
 
 
-def _read(archive: zipfile.ZipFile, size: int) -> tuple[list[Layer], np.dtype[Any], list[Array], int, int]:
-    """Return layers, dtype, weights, seed and count of epochs from a network's file of `size` bytes."""
-    header = _read_header(archive)
-    layers = _layers(header)
-    dtype = checks.dtype(header["dtype"])
-    if sum(layer.n_parameters for layer in layers) * dtype.itemsize > size:
-        raise ValueError("the weights of its layers take more bytes than it has")
-    weights = _read_weights(archive, layers, dtype)
+def read_npz(archive: zipfile.ZipFile, size: int) -> tuple[list[Layer], np.dtype[Any], list[Array], int, int]:
+    """Return layers, dtype, weights, seed and count of epochs from a network's .npz file of `size` bytes."""
+    if archive.getinfo(_HEADER + ".npy").file_size > _MAX_HEADER_BYTES:
+        raise ValueError(f"the header is larger than {_MAX_HEADER_BYTES} bytes")
+    header = _checked_header(_read_array(archive, _HEADER, None, np.dtype(np.uint8)).tobytes())
+    layers, dtype = _layers(header, size)
+    weights = [_read_array(archive, f"weights.{i}", shape, dtype) for i, shape in enumerate(_shapes(layers))]
+    return _verified(header, layers, dtype, weights)
+
+
+def _read_safetensors(file: IO[bytes], size: int) -> tuple[list[Layer], np.dtype[Any], list[Array], int, int]:
+    """Return the same of a .safetensors file."""
+    arrays, metadata = safetensors.read(file, size)
+    if _METADATA not in metadata:
+        raise ValueError("its metadata has no description of a network")
+    header = _checked_header(metadata[_METADATA])
+    layers, dtype = _layers(header, size)
+    shapes = _shapes(layers)
+    names = [f"weights.{index}" for index in range(len(shapes))]
+    if arrays.keys() != set(names):
+        raise ValueError(f"it has the arrays {', '.join(arrays)}; expected {', '.join(names)}")
+    for name, shape in zip(names, shapes, strict=True):
+        found = arrays[name]
+        if found.shape != shape or found.dtype != dtype:
+            raise ValueError(f"{name} is {found.shape} of {found.dtype}; expected {shape} of {dtype}")
+    return _verified(header, layers, dtype, [arrays[name] for name in names])
+
+
+def _verified(
+    header: dict[str, Any], layers: list[Layer], dtype: np.dtype[Any], weights: list[Array]
+) -> tuple[list[Layer], np.dtype[Any], list[Array], int, int]:
+    """Return what has been read, and the numbers of the header, or refuse a checksum or numbers that do not fit."""
     if _checksum(header, weights) != header["crc32"]:
         raise ValueError("the checksum does not fit")
     seed = checks.seed(header["seed"])
@@ -168,18 +204,18 @@ def _checksum(header: dict[str, Any], weights: list[Array]) -> int:
     return crc
 
 
-def _read_header(archive: zipfile.ZipFile) -> dict[str, Any]:
-    if archive.getinfo(_HEADER + ".npy").file_size > _MAX_HEADER_BYTES:
-        raise ValueError(f"the header is larger than {_MAX_HEADER_BYTES} bytes")
-    header = json.loads(_read_array(archive, _HEADER, None, np.dtype(np.uint8)).tobytes())
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise ValueError(f"expected a header of format {_FORMAT}")
-    require_entries(header, _ENTRIES)
-    return header
+def _checked_header(text: str | bytes) -> dict[str, Any]:
+    header = json.loads(text)
+    require_format(header, _FORMAT, _ENTRIES)
+    return header  # type: ignore[no-any-return]
 
 
-def require_entries(header: dict[str, Any], known: frozenset[str]) -> None:
-    """Refuse a header with other entries than its format has: what they would mean, nobody could say."""
+def require_format(header: Any, version: int, known: frozenset[str]) -> None:
+    """Refuse a header of another version, or with other entries than its format has: who knows what they would mean."""
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != version:
+        newer = ", which a newer version of nncore writes" if type(found) is int and found > version else ""
+        raise ValueError(f"expected a header of format {version}; it has {found!r}{newer}")
     if header.keys() != known:
         odd, missing = sorted(header.keys() - known), sorted(known - header.keys())
         if odd:
@@ -187,8 +223,12 @@ def require_entries(header: dict[str, Any], known: frozenset[str]) -> None:
         raise ValueError(f"the header has no entry {missing[0]!r}, which format {_FORMAT} has")
 
 
-def _layers(header: dict[str, Any]) -> list[Layer]:
-    return [_layer(dict(entry)) for entry in header["layers"]]
+def _layers(header: dict[str, Any], size: int) -> tuple[list[Layer], np.dtype[Any]]:
+    """Return the layers and the dtype; a file of `size` bytes must have room for the weights."""
+    layers, dtype = [_layer(dict(entry)) for entry in header["layers"]], checks.dtype(header["dtype"])
+    if sum(layer.n_parameters for layer in layers) * dtype.itemsize > size:
+        raise ValueError("the weights of its layers take more bytes than it has")
+    return layers, dtype
 
 
 def _layer(entry: dict[str, Any]) -> Layer:
@@ -215,10 +255,10 @@ def _layer(entry: dict[str, Any]) -> Layer:
     raise ValueError(f"a layer is of kind {kind!r}, which this version does not know")
 
 
-def _read_weights(archive: zipfile.ZipFile, layers: list[Layer], dtype: np.dtype[Any]) -> list[Array]:
+def _shapes(layers: list[Layer]) -> list[tuple[int, ...]]:
+    """Return the shapes of a file's arrays: parameters, then running statistics."""
     shapes = [shape for layer in layers for shape in layer.shapes]
-    shapes += [(layer.n_out,) for layer in layers if isinstance(layer, BatchNorm) for _ in range(2)]
-    return [_read_array(archive, f"weights.{index}", shape, dtype) for index, shape in enumerate(shapes)]
+    return shapes + [(layer.n_out,) for layer in layers if isinstance(layer, BatchNorm) for _ in range(2)]
 
 
 def _read_array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> Array:

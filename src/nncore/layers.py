@@ -219,8 +219,7 @@ def checked_parameters(arrays: Sequence[Array], layers: Sequence[Layer], dtype: 
     for at, (array, (index, shape)) in enumerate(zip(arrays, expected, strict=True)):
         if array.shape != shape:
             raise ValueError(f"weights[{at}] has shape {array.shape}; layer {index} takes {shape}")
-        with np.errstate(over="ignore"):
-            array = np.ascontiguousarray(array, dtype=dtype)
+        array = checks.contiguous(array, dtype)
         if not np.isfinite(array).all():
             raise ValueError(f"weights[{at}] has a value that is not finite in {dtype.name}; expected finite numbers")
         result.append(array)

@@ -75,6 +75,11 @@ class Sequential(NetworkBase):
         seed: int = 0,
         backend: str | None = None,
     ) -> None:
+        self._describe(layers, dtype, seed, backend)
+        self._engine.set_weights(self._initial_weights())
+
+    def _describe(self, layers: Sequence[Layer], dtype: str, seed: int, backend: str | None) -> None:
+        """Be a network with these settings, whose weights are zeros."""
         self._layers = checked_layers(layers)
         self._dtype = checks.dtype(dtype)
         self._seed = checks.seed(seed)
@@ -85,7 +90,6 @@ class Sequential(NetworkBase):
         self._epochs_trained = 0
         self._history: History | None = None
         self._set_up_engine()
-        self._engine.set_weights(self._initial_weights())
 
     def plan(self, batch_size: int = 32, optimizer: str | Optimizer = "adam", *, threads: int | None = None) -> Plan:
         """Say what a training step of `batch_size` rows costs, and how many threads it is worth.
@@ -458,7 +462,7 @@ class Sequential(NetworkBase):
         return part
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the network as an .npz file; see `nncore.io.save`."""
+        """Save the network as an .npz or .safetensors file; see `nncore.io.save`."""
         from nncore.io import save  # above this module: it makes networks
 
         save(self, path)

@@ -85,11 +85,7 @@ def prepare(
         return one_hot
     if given.shape != (n_rows, n_out) and not (n_out == 1 and given.shape == (n_rows,)):
         raise ValueError(f"{name} has shape {given.shape}; expected {_expected(n_rows, n_out, takes_labels)}")
-    if given.dtype == dtype:  # no number is converted that could overflow
-        numbers = np.ascontiguousarray(given.reshape(n_rows, n_out))
-    else:
-        with np.errstate(over="ignore"):
-            numbers = np.ascontiguousarray(given.reshape(n_rows, n_out), dtype=dtype)
+    numbers = checks.contiguous(given.reshape(n_rows, n_out), dtype)
     if loss in ("bce", "cross_entropy"):
         _require_probabilities(numbers, name, loss)
     elif loss == "hinge":

@@ -148,9 +148,7 @@ def fit(
     engine = optimizer._engine_for(network)
     fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
-    if checkpoint is not None:
-        checkpoint.load_network(network, optimizer, slots)
-    before, trained = network._history, network._epochs_trained
+    before, trained = network._history, network._epochs_trained if checkpoint is None else checkpoint.epochs_trained
     settings = {
         "loss": loss,
         "batch_size": batch_size,
@@ -183,7 +181,12 @@ def fit(
     if called or max_seconds is not None:
         run.watch(called, max_seconds, made_with)
     if checkpoint is not None:
-        checkpoint.load_run(run)
+        try:
+            checkpoint.load_run(run)
+        except ValueError:
+            if fresh:
+                optimizer._release()
+            raise
     if mapped:
         run.pace.be_careful()
     network._history = history

@@ -44,7 +44,7 @@ def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> Arr
     given = checks.numeric(sample_weight, name)
     if given.shape not in ((n_rows,), (n_rows, 1)):
         raise ValueError(f"{name} has shape {given.shape}; expected ({n_rows},), a weight for each row of X")
-    weights = np.ascontiguousarray(given.reshape(-1), np.float64)
+    weights = checks.contiguous(given.reshape(-1), np.dtype(np.float64))
     wrong = ~((weights >= 0) & np.isfinite(weights))
     if wrong.any():
         row = int(wrong.argmax())
@@ -52,6 +52,9 @@ def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> Arr
     if not weights.any():
         raise ValueError(f"{name} is 0 in every row; expected at least one above 0")
     return weights
+
+
+_MOST_CLASSES = 2**24  # larger numbers are none of classes, and there is a weight for each up to the largest
 
 
 def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: Loss, what: str) -> Array | None:
@@ -78,7 +81,7 @@ def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: L
     weights = sample_weight
     if class_weight is not None:
         classes = by_class(class_weight, y, loss)
-        weights = classes if weights is None else weights * math.ldexp(1.0, -math.frexp(weights.max())[1]) * classes
+        weights = classes if weights is None else np.ldexp(weights, -math.frexp(weights.max())[1]) * classes
     if weights is None:
         return None
     largest = float(weights.max())
@@ -147,7 +150,7 @@ def by_class(class_weight: Any, y: Array, loss: Loss) -> Array:
 
 def _classes(y: Array, loss: Loss) -> tuple[Array, dict[int, int]]:
     """Return the index of each row's class, and the classes' names where they are not their indices."""
-    if y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0:
+    if y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < _MOST_CLASSES:
         return y.astype(np.intp, copy=False), {}
     if y.ndim == 2 and y.shape[1] > 1 and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
         return y.argmax(axis=1), {}

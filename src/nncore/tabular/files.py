@@ -50,12 +50,12 @@ def save(estimator: TabularBase, path: str | os.PathLike[str]) -> None:
         "members": len(estimator._members),
     }
     header["crc32"] = _checksum(header)
-    arrays = {_HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}
+    arrays = {_HEADER: networks.as_bytes(header)}
     for index, network in enumerate(estimator._members):
         content = io.BytesIO()
-        np.savez(content, **networks._contents(network))  # type: ignore[arg-type]
+        np.savez(content, **networks.contents(network))  # type: ignore[arg-type]
         arrays[f"member.{index}"] = np.frombuffer(content.getvalue(), np.uint8)
-    networks._write(os.fspath(path), arrays)
+    networks.write_npz(os.fspath(path), arrays)
 
 
 def _targets(estimator: TabularBase) -> dict[str, Any]:
@@ -103,9 +103,7 @@ def _bytes(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def _estimator(cls: type[T], archive: zipfile.ZipFile, backend: str | None) -> T:
     header = json.loads(_bytes(archive, _HEADER))
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise ValueError(f"expected a header of format {_FORMAT}")
-    networks.require_entries(header, _ENTRIES)
+    networks.require_format(header, _FORMAT, _ENTRIES)
     if _checksum(header) != header["crc32"]:
         raise ValueError("the checksum does not fit")
     if header["class"] != cls.__name__:
@@ -159,8 +157,9 @@ def _restore_classes(estimator: Any, found: dict[str, Any]) -> int:
 
 def _network(content: bytes, backend: str | None) -> Sequential:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        layers, dtype, weights, seed, _ = networks._read(archive, len(content))
-    network = Sequential(layers, dtype=dtype.name, seed=seed, backend=backend)
+        layers, dtype, weights, seed, _ = networks.read_npz(archive, len(content))
+    network = Sequential.__new__(Sequential)  # draws no weights, which a hostile file might make take for ever
+    network._describe(layers, dtype.name, seed, backend)
     n_parameters = sum(len(layer.shapes) for layer in layers)
     network.set_weights(weights[:n_parameters])
     network.set_state(weights[n_parameters:])
