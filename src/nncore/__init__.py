@@ -45,10 +45,11 @@ from nncore.perceptron import Perceptron
 from nncore.regularization import BatchNorm, Dropout, GaussianNoise, LayerNorm
 
 if TYPE_CHECKING:
-    from nncore import callbacks, datasets, io, plot, schedules, testing
+    from nncore import callbacks, datasets, io, plot, schedules, tabular, testing
     from nncore.columns import Columns
     from nncore.io import load
     from nncore.second_order import LBFGS, LevenbergMarquardt
+    from nncore.tabular import TabularClassifier, TabularRegressor
 
 __version__ = "0.1.0"
 
@@ -78,6 +79,8 @@ __all__ = [
     "Perceptron",
     "RMSprop",
     "Sequential",
+    "TabularClassifier",
+    "TabularRegressor",
     "__version__",
     "activations",
     "callbacks",
@@ -109,6 +112,7 @@ __all__ = [
     "softmax",
     "softplus",
     "step",
+    "tabular",
     "tanh",
     "testing",
     "threads",
@@ -119,12 +123,14 @@ def __getattr__(name: str) -> Any:
     """Import on first use what most programs do without, so that importing nncore stays quick."""
     import importlib
 
-    if name in ("callbacks", "datasets", "io", "plot", "schedules", "testing"):
+    if name in ("callbacks", "datasets", "io", "plot", "schedules", "tabular", "testing"):
         return importlib.import_module(f"nncore.{name}")
     if name == "Columns":
         return importlib.import_module("nncore.columns").Columns
     if name in ("LBFGS", "LevenbergMarquardt"):
         return getattr(importlib.import_module("nncore.second_order"), name)
+    if name in ("TabularClassifier", "TabularRegressor"):
+        return getattr(importlib.import_module("nncore.tabular"), name)
     if name == "load":
         return importlib.import_module("nncore.io").load
     raise AttributeError(f"module 'nncore' has no attribute {name!r}")
