@@ -9,6 +9,7 @@ network in the same run.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
@@ -28,7 +29,7 @@ def mlp(**settings: Any) -> nn.Sequential:
 
 def dense(**settings: Any) -> nn.Sequential:
     """Return the network with settings of its hidden layers."""
-    hidden = [nn.Dense(n, m, "relu", **settings) for n, m in zip(SIZES, SIZES[1:-1], strict=False)]
+    hidden = [nn.Dense(n, m, "relu", **settings) for n, m in itertools.pairwise(SIZES[:-1])]
     return nn.Sequential([*hidden, nn.Dense(SIZES[-2], SIZES[-1], "softmax")])
 
 

@@ -10,9 +10,7 @@
 
 extern const nn_kernels nn_table_reference_f32, nn_table_reference_f64;
 extern const nn_kernels nn_table_baseline_f32, nn_table_baseline_f64;
-#if defined(__x86_64__)
 extern const nn_kernels nn_table_avx2_f32, nn_table_avx2_f64, nn_table_avx512_f32, nn_table_avx512_f64;
-#endif
 
 typedef struct isa {
     const char *name;
@@ -21,26 +19,36 @@ typedef struct isa {
 } isa;
 
 static isa isas[] = {
-#if defined(__x86_64__)
+#if defined(NN_HAS_avx512)
     {"avx512", {&nn_table_avx512_f32, &nn_table_avx512_f64}, 0},
+#endif
+#if defined(NN_HAS_avx2)
     {"avx2", {&nn_table_avx2_f32, &nn_table_avx2_f64}, 0},
 #endif
+#if defined(NN_HAS_baseline)
     {"baseline", {&nn_table_baseline_f32, &nn_table_baseline_f64}, 0},
+#endif
 };
 enum { N_ISAS = sizeof isas / sizeof isas[0] };
 static int chosen = N_ISAS - 1;
 
-static void probe(void) {
+static int has(const char *name) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    isas[0].supported = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("fma");
-    isas[1].supported = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    isas[2].supported = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+    if (strcmp(name, "avx512") == 0)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("fma");
+    if (strcmp(name, "avx2") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
 #else
-    isas[0].supported = 1; /* NEON is part of aarch64 */
+    (void)name;
+    return 1; /* NEON is part of aarch64 */
 #endif
+}
+
+static void probe(void) {
+    for (int k = 0; k < N_ISAS; k++) isas[k].supported = has(isas[k].name);
 }
 
 const char *nn_isas_available(int i) {

@@ -140,6 +140,21 @@ typedef struct nn_embedding {
     int width;
 } nn_embedding;
 
+/* What is stored of a batch's rows: row r has entries begin[r] .. end[r], unless they were put in another order */
+typedef struct nn_entries {
+    int64_t *begin, *end;
+    int32_t *columns, *rows; /* of each entry */
+    void *values;
+} nn_entries;
+
+typedef struct nn_sparse_gather {
+    const nn_csr *x;
+    int64_t n;             /* columns; an entry beyond them counts as a zero in column 0 */
+    const uint32_t *order; /* source row of each row, as in nn_gather */
+    int64_t first;
+    nn_entries to; /* where begin and end say how many entries of each row go where */
+} nn_sparse_gather;
+
 typedef struct nn_keys {
     uint64_t seed, stream;
     uint32_t purpose;

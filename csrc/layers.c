@@ -17,23 +17,29 @@ static int by_batch(const nn_pass *pass) { return pass->rows > 1; }
 
 static int64_t padded(const nn_plan *p, int64_t n) { return nn_ceil_div(n, p->vector) * p->vector; }
 
-nn_norm nn_norm_of(const nn_plan *p, int l, const nn_pass *pass) {
+nn_norm nn_norm_of(const nn_plan *p, int l) {
     const nn_geometry *g = &p->layers[l];
     nn_norm a = {.n = g->n_out, .weights = weights_of(p, l), .epsilon = g->epsilon, .width = (int)p->vector};
     if (g->kind == NN_BATCH_NORM) {
-        const int64_t length = padded(p, g->n_out) * p->size;
-        const int own = pass && by_batch(pass);
-        char *from = own ? pass->statistics + g->statistics * p->size : p->state + g->state * p->size;
-        a.mean = from;
-        a.variance = from + length;
-        a.share = own ? 1 / (double)pass->rows : 0;
-        if (pass) a.sums = pass->statistics + g->statistics * p->size + 2 * length;
+        a.mean = p->state + g->state * p->size;
+        a.variance = (const char *)a.mean + padded(p, g->n_out) * p->size;
     }
     return a;
 }
 
 static nn_norm norm_in(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass) {
-    nn_norm a = nn_norm_of(p, l, pass);
+    const nn_geometry *g = &p->layers[l];
+    nn_norm a = nn_norm_of(p, l);
+    if (g->kind == NN_BATCH_NORM) {
+        const int64_t length = padded(p, g->n_out) * p->size;
+        char *own = pass->statistics + g->statistics * p->size;
+        if (by_batch(pass)) {
+            a.mean = own;
+            a.variance = own + length;
+            a.share = 1 / (double)pass->rows;
+        }
+        a.sums = own + 2 * length;
+    }
     a.x = w->act[l];
     a.d = w->delta[l + 1];
     a.x_rows = a.d_rows = a.out_rows = w->rows;
@@ -82,7 +88,10 @@ void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_p
     if (g->kind == NN_DENSE) {
         nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
         forward.slopes = w->slope[l + 1];
-        p->kernels->forward(&forward, r0, r1);
+        if (l == 0 && w->sparse)
+            p->kernels->sparse_forward(&forward, w->sparse, r0, r1);
+        else
+            p->kernels->forward(&forward, r0, r1);
     } else if (g->kind == NN_COLUMNS) {
         nn_columns_forward(p, w->act[0], w->act[1], w->rows, r0, r1);
     } else if (g->kind == NN_DROPOUT) {

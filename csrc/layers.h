@@ -12,8 +12,8 @@ typedef struct nn_pass { /* of a batch, and of the thread that takes some of its
     char *statistics; /* this thread's set; NULL where no layer has any */
 } nn_pass;
 
-/* pass NULL: by the running statistics */
-nn_norm nn_norm_of(const nn_plan *p, int l, const nn_pass *pass);
+/* By the running statistics, as in evaluation */
+nn_norm nn_norm_of(const nn_plan *p, int l);
 /* The first layer, where it has tables: from panels of `rows` rows to panels */
 void nn_columns_forward(const nn_plan *p, const void *in, void *out, int64_t rows, int64_t r0, int64_t r1);
 void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int activation, int64_t r0,

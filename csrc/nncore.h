@@ -131,8 +131,9 @@ int64_t nn_plan_state_offset(const nn_plan *plan, int layer); /* -1: the layer h
 void *nn_buffer(size_t bytes);                                /* 64-byte aligned zeros, or NULL */
 void *nn_buffer_raw(size_t bytes);                            /* the same with anything in it */
 void nn_buffer_free(void *buffer);
-int64_t
-nn_allocations(void); /* how many buffers the core has asked for so far: all its memory goes through nn_buffer */
+/* How many buffers, and bytes in all, the core has asked for so far: all its memory goes through nn_buffer. */
+int64_t nn_allocations(void);
+int64_t nn_bytes_asked(void);
 /* Row-major W (n_in x n_out) and b (n_out), or gamma and beta (n_out), from or into a parameter-shaped buffer. Table t of
  * the first layer is "layer" n_layers + t, with its last row for b. */
 void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer);
@@ -141,6 +142,17 @@ void nn_plan_refresh(nn_plan *plan); /* after the parameters were written: renew
 /* The first of n rows of inputs in which a table has no entry for its column's number, and that table; -1 for none. */
 int64_t nn_plan_bad_code(const nn_plan *plan, const void *x, int64_t n, int *table);
 int nn_plan_finite(const nn_plan *plan, const void *buffer); /* a parameter-shaped buffer */
+void nn_plan_forget(nn_plan *plan); /* after slots of a job were written by others than nn_run */
+
+/* Rows of X by what is stored of them: row r has values[starts[r] .. starts[r + 1]) in columns[the same], in any order.
+ * What a row has twice in a column counts as the sum. Only a network whose first layer is dense takes such rows. */
+typedef struct nn_csr {
+    const void *values;           /* reals */
+    const void *columns, *starts; /* int64 if wide, else int32; 0 <= column < n_in; n + 1 starts that do not decrease */
+    int wide;
+    int64_t stored; /* values that there are */
+    int64_t most;   /* values of a row, at most */
+} nn_csr;
 
 /* ---- train.c */
 /* A loss of the caller's. After the forward pass of a batch, thread 0 calls it with job->given_outputs filled, the
@@ -150,6 +162,7 @@ int nn_plan_finite(const nn_plan *plan, const void *buffer); /* a parameter-shap
 typedef nn_status (*nn_given)(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum);
 typedef struct nn_job {
     const void *x;         /* n x n_in reals, row-major */
+    const nn_csr *csr;     /* or n sparse rows in place of x; else NULL */
     const void *y;         /* n x n_out reals, or NULL */
     const int32_t *labels; /* n classes, or NULL */
     int64_t n, batch;
@@ -183,6 +196,7 @@ typedef struct nn_job {
     int bad_layer;   /* NN_DIVERGED: the first layer with a non-finite output, -1 for the loss alone */
     int threads;     /* how many ran */
     /* owned by the job, made by nn_job_prepare */
+    uint64_t serial; /* no other job has it */
     uint32_t *order;
     void *scratch;
     uint64_t order_epoch; /* whose order it is; the seed of a job does not change */
@@ -200,8 +214,8 @@ nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *g
 /* ---- profile.c: ns that one layer's parts take now, by one thread, in a step of `rows` rows; weights stay as they are */
 nn_status nn_profile(nn_plan *plan, int64_t rows, int optimizer, int layer, double ns[3], double *bytes_needed);
 
-/* ---- predict.c: outputs of the first n_layers layers for n rows; row-major. */
-nn_status nn_predict(nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads,
-                     double *bytes_needed);
+/* ---- predict.c: outputs of the first n_layers layers for n rows; row-major. csr: in place of x, else NULL. */
+nn_status nn_predict(nn_plan *plan, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out,
+                     int max_threads, double *bytes_needed);
 
 #endif

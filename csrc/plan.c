@@ -1,17 +1,37 @@
 /* plan.c: the geometry of a network, its buffers, and the way from row-major matrices into panels and back. */
 #include "plan.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
 
 enum { ALIGNMENT = 64 };
-static const double MOST_BYTES = 0x1p62; /* sizes are worked out in double first: no product can overflow unseen */
+static const size_t MOST_BYTES = SIZE_MAX >> 2; /* of a buffer: offsets in it, and sums of a few, fit into int64_t */
 
-static _Atomic int64_t allocations;
+static _Atomic int64_t allocations, asked;
+
+/* A system that promises more memory than it has would end the process as it is written to. */
+static double memory_there(void) {
+#if defined(_SC_PHYS_PAGES)
+    static _Atomic double known;
+    if (known == 0) {
+        const double bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+        known = bytes > 0 ? bytes : INFINITY;
+    }
+    return known;
+#else
+    return INFINITY;
+#endif
+}
 
 void *nn_buffer_raw(size_t bytes) {
     allocations++;
-    const size_t whole = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    asked += (int64_t)(bytes < MOST_BYTES ? bytes : MOST_BYTES);
+    if (bytes > MOST_BYTES || (double)bytes > memory_there()) return NULL;
+    const size_t whole = nn_round_up(bytes, ALIGNMENT);
     return aligned_alloc(ALIGNMENT, whole ? whole : ALIGNMENT);
 }
 void *nn_buffer(size_t bytes) {
@@ -21,15 +41,15 @@ void *nn_buffer(size_t bytes) {
 }
 void nn_buffer_free(void *buffer) { free(buffer); }
 int64_t nn_allocations(void) { return allocations; }
+int64_t nn_bytes_asked(void) { return asked; }
 
 /* Makes *buffer hold at least `needed` bytes; its contents are not kept. */
-nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_needed) {
-    *bytes_needed = needed;
-    if (needed > MOST_BYTES) return NN_NO_MEMORY;
-    if (*buffer && *bytes >= (size_t)needed) return NN_OK;
+nn_status nn_grow(char **buffer, size_t *bytes, size_t needed, double *bytes_needed) {
+    *bytes_needed = (double)needed;
+    if (*buffer && *bytes >= needed) return NN_OK;
     nn_buffer_free(*buffer);
-    *buffer = nn_buffer((size_t)needed);
-    *bytes = *buffer ? (size_t)needed : 0;
+    *buffer = nn_buffer(needed);
+    *bytes = *buffer ? needed : 0;
     return *buffer ? NN_OK : NN_NO_MEMORY;
 }
 
@@ -41,10 +61,14 @@ static int is_size(int64_t n) { return n >= 1 && n <= INT64_MAX / 4; }
 static nn_status place(nn_plan *p, int l, double *bytes_needed) {
     nn_geometry *g = &p->layers[l];
     if (!is_size(g->n_in) || !is_size(g->n_out)) return NN_BAD_SIZE;
-    const double wide_out = (double)(g->n_out + p->vector), wide_in = (double)(g->n_in + p->vector);
-    *bytes_needed = ((double)p->n_parameters + wide_out * (double)(g->n_in + 1)) * (double)p->size;
-    const double transposed = ((double)p->n_transposed + wide_in * wide_out) * (double)p->size;
-    if (*bytes_needed > MOST_BYTES || transposed > MOST_BYTES) return NN_NO_MEMORY;
+    const size_t wide_out = (size_t)padded(p, g->n_out), wide_in = (size_t)padded(p, g->n_in), size = (size_t)p->size;
+    const size_t own = nn_plus((size_t)p->n_parameters, nn_times(wide_out, (size_t)(g->k + 1)));
+    const size_t turned = g->kind == NN_DENSE ? nn_times(wide_in, (size_t)g->n_out) : 0;
+    const size_t transposed = nn_plus((size_t)p->n_transposed, turned);
+    const size_t statistics = nn_plus((size_t)p->n_statistics, nn_times(4, wide_out));
+    const size_t bytes = nn_times(nn_plus(nn_plus(own, transposed), statistics), size);
+    *bytes_needed = (double)bytes;
+    if (bytes > MOST_BYTES) return NN_NO_MEMORY;
     if (p->first < 0 && g->k >= 0) p->first = l;
     g->state = g->statistics = -1;
     if (g->kind == NN_BATCH_NORM) {
@@ -131,8 +155,8 @@ static nn_status lay_out(nn_plan *p, const nn_layer *layers, double *bytes_neede
         const nn_status status = place_tables(p, &layers[0], bytes_needed);
         if (status != NN_OK) return status;
     }
-    *bytes_needed = ((double)p->n_parameters + (double)p->n_transposed) * (double)p->size;
-    return *bytes_needed > MOST_BYTES ? NN_NO_MEMORY : NN_OK;
+    *bytes_needed = (double)(p->n_parameters + p->n_transposed + p->n_state) * (double)p->size;
+    return NN_OK;
 }
 
 nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_status *status, double *bytes_needed) {
@@ -147,15 +171,22 @@ nn_plan *nn_plan_new(nn_dtype dtype, int n_layers, const nn_layer *layers, nn_st
     p->size = p->kernels->element_size;
     p->n_layers = n_layers;
     p->n_blocks = n_layers + layers[0].n_tables;
-    p->layers = nn_buffer((size_t)p->n_blocks * sizeof *p->layers);
-    p->copied = nn_buffer((size_t)(layers[0].n_tables ? layers[0].n_in : 0) * sizeof *p->copied);
+    if (!is_size(layers[0].n_in)) {
+        *status = NN_BAD_SIZE;
+        goto fail;
+    }
+    const size_t geometry = nn_times((size_t)p->n_blocks, sizeof *p->layers);
+    const size_t copied = nn_times(layers[0].n_tables ? (size_t)layers[0].n_in : 0, sizeof *p->copied);
+    *bytes_needed = (double)nn_plus(geometry, copied);
+    p->layers = nn_buffer(geometry);
+    p->copied = nn_buffer(copied);
     if (!p->layers || !p->copied) goto fail;
     *status = lay_out(p, layers, bytes_needed);
     if (*status != NN_OK) goto fail;
     *status = NN_NO_MEMORY;
-    p->parameters = nn_buffer((size_t)p->n_parameters * (size_t)p->size);
-    p->transposed = nn_buffer((size_t)p->n_transposed * (size_t)p->size);
-    p->state = nn_buffer((size_t)(p->n_state * p->size));
+    p->parameters = nn_buffer(nn_times((size_t)p->n_parameters, (size_t)p->size));
+    p->transposed = nn_buffer(nn_times((size_t)p->n_transposed, (size_t)p->size));
+    p->state = nn_buffer(nn_times((size_t)p->n_state, (size_t)p->size));
     if (!p->parameters || !p->transposed || !p->state) goto fail;
     *status = NN_OK;
     return p;
@@ -168,6 +199,7 @@ static void free_workspaces(nn_plan *p) {
     for (int i = 0; i < p->n_training; i++) {
         nn_buffer_free(p->training[i].memory);
         nn_buffer_free(p->training[i].act);
+        nn_buffer_free(p->training[i].entry_memory);
     }
     nn_buffer_free(p->training);
     p->training = NULL;
@@ -179,6 +211,8 @@ void nn_plan_free(nn_plan *p) {
     free_workspaces(p);
     nn_buffer_free(p->parts);
     nn_buffer_free(p->predicting);
+    nn_buffer_free(p->blocks.memory);
+    nn_buffer_free(p->rest.memory);
     nn_buffer_free(p->state);
     nn_buffer_free(p->statistics);
     nn_buffer_free(p->gradients);
@@ -193,32 +227,37 @@ void nn_plan_free(nn_plan *p) {
 /* Rows of a panel in memory: with a multiple of 4 KB from panel to panel, a thread's rows of all panels would crowd into
  * the same sets of its caches. */
 static int64_t spread(int64_t rows, int64_t row_bytes) {
-    return rows * row_bytes % 4096 == 0 ? rows + 1024 / row_bytes : rows;
+    return (uint64_t)rows * (uint64_t)row_bytes % 4096 == 0 ? rows + 1024 / row_bytes : rows;
 }
 
 /* n workspaces of at least `rows` rows each */
-nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
-    if (p->n_training >= n && p->training[0].rows >= rows) return NN_OK;
+nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, int inputs, double *bytes_needed) {
+    if (p->n_training >= n && p->training[0].rows >= rows && p->training[0].has_inputs >= inputs) return NN_OK;
     free_workspaces(p);
     const int64_t row_bytes = p->panel * p->size;
+    if (!is_size(rows)) return NN_BAD_SIZE;
     rows = spread(rows, row_bytes);
-    double panels = (double)nn_ceil_div(p->layers[0].n_in, p->panel);
-    int layer_norms = 0;
+    const size_t many = (size_t)rows, size = (size_t)p->size;
+    const int64_t input_panels = inputs ? nn_ceil_div(p->layers[0].n_in, p->panel) : 0;
+    size_t panels = (size_t)input_panels, layer_norms = 0;
     for (int l = 0; l < p->n_layers; l++) {
-        panels += (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2) * (double)p->layers[l].panels;
+        const size_t kept = nn_keeps_slopes(p->layers[l].activation) ? 3 : 2;
+        panels = nn_plus(panels, nn_times(kept, (size_t)p->layers[l].panels));
         layer_norms += p->layers[l].kind == NN_LAYER_NORM;
     }
-    const double parts = (double)nn_ceil_div(rows, STATISTICS_ROWS) * (double)p->n_statistics * (double)p->size;
-    const double bytes = (double)rows * ((double)row_bytes * panels + sizeof(double)) + parts +
-                         (double)layer_norms * (double)(2 * rows * p->size + ALIGNMENT) + ALIGNMENT;
-    *bytes_needed = bytes * n;
-    if (*bytes_needed > MOST_BYTES) return NN_NO_MEMORY;
+    const size_t chunks = (size_t)nn_ceil_div(rows, STATISTICS_ROWS);
+    const size_t parts = nn_times3(chunks, (size_t)p->n_statistics, size);
+    const size_t row_stats = nn_round_up(nn_times3(2, many, size), ALIGNMENT);
+    size_t bytes = nn_times(many, nn_plus(nn_times((size_t)row_bytes, panels), sizeof(double)));
+    bytes = nn_plus(bytes, nn_plus(parts, nn_times(layer_norms, row_stats)));
+    *bytes_needed = (double)nn_times(bytes, (size_t)n);
     p->training = nn_buffer((size_t)n * sizeof *p->training);
     if (!p->training) return NN_NO_MEMORY;
     for (; p->n_training < n; p->n_training++) {
         nn_workspace *w = &p->training[p->n_training];
         w->rows = rows;
-        w->bytes = (size_t)bytes;
+        w->has_inputs = inputs;
+        w->bytes = bytes;
         w->memory = nn_buffer(w->bytes);
         w->act = nn_buffer(4 * ((size_t)p->n_layers + 1) * sizeof *w->act);
         if (!w->memory || !w->act) {
@@ -231,18 +270,18 @@ nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed) {
         w->row_stats = w->slope + p->n_layers + 1;
         char *next = w->memory;
         w->act[0] = next;
-        next += nn_ceil_div(p->layers[0].n_in, p->panel) * rows * row_bytes;
+        next += input_panels * rows * row_bytes;
         for (int l = 0; l < p->n_layers; l++)
             for (int kind = 0; kind < (nn_keeps_slopes(p->layers[l].activation) ? 3 : 2); kind++) {
                 (kind == 0 ? w->act : kind == 1 ? w->delta : w->slope)[l + 1] = next;
                 next += p->layers[l].panels * rows * row_bytes;
             }
         w->parts = next;
-        next += (int64_t)parts;
+        next += parts;
         for (int l = 0; l < p->n_layers; l++)
             if (p->layers[l].kind == NN_LAYER_NORM) {
                 w->row_stats[l] = next;
-                next += nn_ceil_div(2 * rows * p->size, ALIGNMENT) * ALIGNMENT;
+                next += row_stats;
             }
         w->row_loss = (double *)next;
     }
@@ -379,5 +418,7 @@ void nn_plan_refresh(nn_plan *p) {
         for (int64_t panel = 0; panel < p->layers[l].panels; panel++) p->kernels->transpose(&t, panel, 0, t.k);
     }
 }
+
+void nn_plan_forget(nn_plan *p) { p->rest.owner = 0; }
 
 int nn_plan_finite(const nn_plan *p, const void *buffer) { return p->kernels->finite(p->n_parameters, buffer); }

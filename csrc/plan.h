@@ -3,6 +3,7 @@
 #define NN_PLAN_H
 
 #include "kernels.h"
+#include "sizes.h"
 #include "tuner.h"
 
 enum { NN_TUNERS = 4 };
@@ -29,11 +30,38 @@ typedef struct nn_workspace {
     void *memory;
     size_t bytes;
     int64_t rows;
+    int has_inputs;           /* whether act[0] is there, which sparse rows do without */
+    const nn_entries *sparse; /* the inputs where X is sparse; else NULL */
+    nn_entries entries;
+    char *entry_memory;
+    size_t entry_bytes;
     char **act, **delta, **slope;
     double *row_loss;
     char **row_stats; /* of each layer normalisation: two numbers for each row */
     char *parts;      /* of the batch normalisations: each chunk of STATISTICS_ROWS rows' share of the statistics */
 } nn_workspace;
+
+/* The entries of a batch by the block of UPDATE_ROWS weight rows that they belong to, in a block by row; see sparse.c */
+typedef struct nn_blocks {
+    char *memory;
+    size_t bytes;
+    int64_t n;              /* blocks */
+    int64_t *starts;        /* entries starts[i] .. starts[i + 1] of `sorted` are block i's */
+    int64_t *counts, *next; /* of each thread, n: its entries in each block; where its next one goes */
+    nn_entries sorted;
+} nn_blocks;
+
+/* Which rows of the first layer's weights need no work in a step that does not touch them; see rest.c */
+typedef struct nn_rest {
+    char *memory;
+    size_t bytes;
+    int on, moves, decays; /* without a gradient: whether weights move on; whether slots decay and weights do not */
+    int64_t blocks;        /* of UPDATE_ROWS rows, in a panel */
+    uint64_t *active;      /* of each panel's blocks: a bit for each row that moves on */
+    uint64_t owner;        /* whose job's latest call `active` is of; 0: slots may have changed since */
+    int known;             /* `active` is as the call before has left it */
+    int32_t *since;        /* decays: of each row, the step of the call that its slots are as after */
+} nn_rest;
 
 struct nn_plan {
     nn_dtype dtype;
@@ -66,8 +94,10 @@ struct nn_plan {
     double *chunk_losses; /* behind them: the sum of each chunk's losses */
     char *failures;       /* one for each thread; train.c's */
     size_t failures_bytes;
-    char *predicting; /* two buffers of panels for each thread */
+    char *predicting; /* two buffers of panels for each thread, and entries where X is sparse */
     size_t predicting_bytes;
+    nn_blocks blocks;
+    nn_rest rest;
 };
 
 static inline int64_t nn_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -91,7 +121,7 @@ enum { CHUNK = 256 };       /* rows; see train.c */
 int nn_is_transposed(const nn_plan *p, int l);
 int nn_is_chunked(const nn_plan *p, int64_t rows); /* whether a step of so many rows goes by chunks */
 
-nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, double *bytes_needed);
-nn_status nn_grow(char **buffer, size_t *bytes, double needed, double *bytes_needed);
+nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, int inputs, double *bytes_needed); /* inputs: with act[0] */
+nn_status nn_grow(char **buffer, size_t *bytes, size_t needed, double *bytes_needed);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "layers.h"
+#include "sparse.h"
 
 enum { BLOCK = 112 };                      /* a whole number of the tallest register tiles */
 static const int64_t ASK_AFTER = 50000000; /* ns */
@@ -11,10 +12,11 @@ static const int64_t ASK_AFTER = 50000000; /* ns */
 typedef struct prediction {
     const nn_plan *p;
     const char *x;
+    const nn_csr *csr; /* or sparse rows in place of x */
     char *out;
     int64_t n, rows; /* rows of a buffer */
     int n_layers;
-    size_t buffer_bytes;
+    size_t buffer_bytes, entry_bytes;
     nn_asks asks;
     void *context;
     atomic_int stopped;
@@ -28,11 +30,24 @@ static void ask(prediction *c, int64_t *asked) {
     *asked = nn_now();
 }
 
-static int64_t widest(const nn_plan *p) {
-    int64_t panels = nn_ceil_div(p->layers[0].n_in, p->panel);
+static int64_t widest(const nn_plan *p, int sparse) {
+    int64_t panels = sparse ? 0 : nn_ceil_div(p->layers[0].n_in, p->panel);
     for (int l = 0; l < p->n_layers; l++)
         if (p->layers[l].panels > panels) panels = p->layers[l].panels;
     return panels;
+}
+
+/* The first layer of sparse rows, into panels */
+static void sparse_rows(const prediction *c, char *memory, int64_t first, int64_t rows, char *to) {
+    const nn_plan *p = c->p;
+    const int own = p->layers[0].activation;
+    const int64_t capacity = nn_most_entries(c->csr, c->rows);
+    nn_sparse_gather g = {.x = c->csr, .n = p->layers[0].n_in, .first = first};
+    nn_lay_entries(p, &g.to, memory, c->rows, capacity);
+    nn_place_rows(c->csr, NULL, first, capacity, &g.to, 0, rows);
+    for (int64_t r = 0; (r = p->kernels->sparse_gather(&g, r, rows)) >= 0; r++) continue;
+    const nn_product f = nn_forward_of(p, 0, NULL, to, c->rows, own == NN_SOFTMAX ? NN_IDENTITY : own);
+    p->kernels->sparse_forward(&f, &g.to, 0, rows);
 }
 
 static void predict_task(void *context, nn_team *team, int thread, int n_threads) {
@@ -40,7 +55,8 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     (void)team;
-    char *from = p->predicting + (size_t)thread * 2 * c->buffer_bytes, *to = from + c->buffer_bytes;
+    char *from = p->predicting + (size_t)thread * (2 * c->buffer_bytes + c->entry_bytes), *to = from + c->buffer_bytes;
+    char *const entries = to + c->buffer_bytes;
     const int64_t blocks = nn_ceil_div(c->n, c->rows);
     const nn_geometry *last = &p->layers[c->n_layers - 1];
     int64_t asked = thread == 0 && c->asks ? nn_now() : 0;
@@ -56,8 +72,9 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
                              .panel_rows = c->rows,
                              .width = (int)p->vector};
         /* a row with NaN or infinity stops gather: go on behind it, the row's outputs show it */
-        for (int64_t r = 0; (r = k->gather(&g, r, rows)) >= 0; r++) continue;
-        for (int l = 0; l < c->n_layers; l++) {
+        for (int64_t r = 0; !c->csr && (r = k->gather(&g, r, rows)) >= 0; r++) continue;
+        if (c->csr) sparse_rows(c, entries, first, rows, from);
+        for (int l = c->csr ? 1 : 0; l < c->n_layers; l++) {
             const nn_geometry *layer = &p->layers[l];
             const int own = layer->activation, activation = own == NN_SOFTMAX ? NN_IDENTITY : own;
             if (layer->kind == NN_DROPOUT || layer->kind == NN_NOISE) continue;
@@ -67,7 +84,7 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
             } else if (layer->kind == NN_COLUMNS) {
                 nn_columns_forward(p, from, to, c->rows, 0, rows);
             } else {
-                nn_norm f = nn_norm_of(p, l, NULL);
+                nn_norm f = nn_norm_of(p, l);
                 f.x = from;
                 f.out = to;
                 f.x_rows = f.out_rows = c->rows;
@@ -91,24 +108,31 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     }
 }
 
-static nn_status predict(nn_plan *p, const void *x, int64_t n, int n_layers, void *out, int max_threads, nn_asks asks,
-                         void *context, double *bytes_needed) {
-    prediction c = {p, x, out, n, n < BLOCK ? n : BLOCK, n_layers, 0, asks, context, 0};
-    int threads = nn_choose_threads((double)n * p->flops_forward, max_threads);
-    c.buffer_bytes = (size_t)(widest(p) * c.rows * p->panel * p->size);
-    const nn_status status =
-        nn_grow(&p->predicting, &p->predicting_bytes, 2.0 * (double)c.buffer_bytes * threads, bytes_needed);
+static nn_status predict(nn_plan *p, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out,
+                         int max_threads, nn_asks asks, void *asked_of, double *bytes_needed) {
+    prediction c = {p, x, csr, out, n, n < BLOCK ? n : BLOCK, n_layers, 0, 0, asks, asked_of, 0};
+    double flops = (double)n * p->flops_forward;
+    c.buffer_bytes = nn_times3((size_t)widest(p, csr != NULL), (size_t)c.rows, (size_t)(p->panel * p->size));
+    if (csr) {
+        const nn_geometry *g = &p->layers[0];
+        if (g->kind != NN_DENSE || g->n_in > INT32_MAX) return NN_BAD_SIZE;
+        flops += 2.0 * ((double)csr->stored - (double)n * (double)g->n_in) * (double)g->n_out;
+        c.entry_bytes = (size_t)nn_entries_bytes(p, c.rows, nn_most_entries(csr, c.rows)) / 64 * 64 + 64;
+    }
+    const int threads = nn_choose_threads(flops, max_threads);
+    const size_t bytes = nn_times(nn_plus(nn_times(2, c.buffer_bytes), c.entry_bytes), (size_t)threads);
+    const nn_status status = nn_grow(&p->predicting, &p->predicting_bytes, bytes, bytes_needed);
     if (status != NN_OK) return status;
     nn_parallel(threads, predict_task, &c);
     return atomic_load(&c.stopped) ? NN_STOPPED : NN_OK;
 }
 
-nn_status nn_predict(nn_plan *p, const void *x, int64_t n, int n_layers, void *out, int max_threads,
+nn_status nn_predict(nn_plan *p, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
                      double *bytes_needed) {
-    return predict(p, x, n, n_layers, out, max_threads, NULL, NULL, bytes_needed);
+    return predict(p, x, csr, n, n_layers, out, max_threads, NULL, NULL, bytes_needed);
 }
 
-nn_status nn_predict_asking(nn_plan *p, const void *x, int64_t n, int n_layers, void *out, nn_asks asks, void *context,
-                            double *bytes_needed) {
-    return predict(p, x, n, n_layers, out, 0, asks, context, bytes_needed);
+nn_status nn_predict_asking(nn_plan *p, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out,
+                            nn_asks asks, void *context, double *bytes_needed) {
+    return predict(p, x, csr, n, n_layers, out, 0, asks, context, bytes_needed);
 }

@@ -8,7 +8,7 @@ typedef int (*nn_asks)(void *context); /* not 0: stop */
 
 /* As nn_predict; about every 50 ms the calling thread asks, in the caller's floating-point mode, while the others go on.
  * NN_STOPPED where the answer was to stop, with `out` filled in part. asks: NULL for nobody to ask. */
-nn_status nn_predict_asking(nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, nn_asks asks,
-                            void *context, double *bytes_needed);
+nn_status nn_predict_asking(nn_plan *plan, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out,
+                            nn_asks asks, void *context, double *bytes_needed);
 
 #endif

@@ -72,18 +72,20 @@ static void profile_task(void *context, nn_team *team, int thread, int n_threads
 nn_status nn_profile(nn_plan *p, int64_t rows, int optimizer, int layer, double ns[3], double *bytes_needed) {
     const int chunked = nn_is_chunked(p, rows);
     profile c = {.p = p, .rows = chunked ? CHUNK : rows, .layer = layer, .optimizer = optimizer};
-    const size_t bytes = (size_t)(p->n_parameters * p->size);
-    nn_status status = nn_workspaces(p, 1, c.rows, bytes_needed);
+    const size_t bytes = nn_times((size_t)p->n_parameters, (size_t)p->size);
+    nn_status status = nn_workspaces(p, 1, c.rows, 1, bytes_needed);
     if (status == NN_OK)
-        status = nn_grow(&p->statistics, &p->statistics_bytes, (double)p->n_statistics * (double)p->size, bytes_needed);
+        status = nn_grow(&p->statistics, &p->statistics_bytes, nn_times((size_t)p->n_statistics, (size_t)p->size),
+                         bytes_needed);
     if (status != NN_OK) return status;
+    p->training[0].sparse = NULL;
     c.gradient = nn_buffer((size_t)((UPDATE_ROWS + 1) * p->panel * p->size));
     for (int s = 0; s < 3; s++) c.scratch[s] = nn_buffer(bytes);
     if (c.gradient && c.scratch[0] && c.scratch[1] && c.scratch[2]) {
         nn_parallel(1, profile_task, &c);
         for (int part = 0; part < 3; part++) ns[part] = c.ns[part] * (chunked ? (double)rows / CHUNK : 1);
     } else {
-        *bytes_needed = 3.0 * (double)bytes;
+        *bytes_needed = (double)nn_times(3, bytes);
         status = NN_NO_MEMORY;
     }
     for (int s = 0; s < 3; s++) nn_buffer_free(c.scratch[s]);

@@ -63,30 +63,40 @@ static void sort_keys(const uint64_t *keys, uint32_t n, int leading, uint32_t *o
 typedef struct room { /* what the scratch memory of a permutation holds */
     uint64_t *keys, *sorted;
     uint32_t *count, *rows, *start, *next;
-    size_t bytes;
 } room;
 
 static int large_bits(uint32_t n) { /* buckets of about SMALL / 2 rows, which stay below 2 SMALL but for a miracle */
     return log2_above(((uint64_t)n + SMALL / 2 - 1) / (SMALL / 2));
 }
 
-/* The parts of scratch memory, and how much they take together; scratch may be NULL where only that is asked for */
+/* How many of each there are in the scratch memory of a permutation */
+typedef struct lengths {
+    size_t most, many, buckets, counts;
+} lengths;
+static lengths lengths_of(uint32_t n) {
+    const size_t most = n <= SMALL ? n : 2 * SMALL;
+    return (lengths){.most = most,
+                     .many = n <= SMALL ? 0 : most,
+                     .buckets = n <= SMALL ? 0 : ((size_t)1 << large_bits(n)) + 1,
+                     .counts = 2 * most + 2};
+}
+
 static room room_of(uint32_t n, char *scratch) {
-    const size_t most = n <= SMALL ? n : 2 * SMALL, many = n <= SMALL ? 0 : most;
-    const size_t buckets = n <= SMALL ? 0 : ((size_t)1 << large_bits(n)) + 1;
-    const size_t counts = 2 * most + 2, words = counts + many + 2 * buckets;
-    room r = {.bytes = 2 * most * sizeof *r.keys + words * sizeof *r.count};
-    if (!scratch) return r;
+    const lengths l = lengths_of(n);
+    room r;
     r.keys = (uint64_t *)scratch;
-    r.sorted = r.keys + most;
-    r.count = (uint32_t *)(r.sorted + most);
-    r.rows = r.count + counts;
-    r.start = r.rows + many;
-    r.next = r.start + buckets;
+    r.sorted = r.keys + l.most;
+    r.count = (uint32_t *)(r.sorted + l.most);
+    r.rows = r.count + l.counts;
+    r.start = r.rows + l.many;
+    r.next = r.start + l.buckets;
     return r;
 }
 
-size_t nn_permutation_scratch(uint32_t n) { return room_of(n, NULL).bytes; }
+size_t nn_permutation_scratch(uint32_t n) {
+    const lengths l = lengths_of(n);
+    return 2 * l.most * sizeof(uint64_t) + (l.counts + l.many + 2 * l.buckets) * sizeof(uint32_t);
+}
 
 void nn_order_of_keys(const uint64_t *keys, uint32_t n, uint32_t *order, void *scratch) {
     const room r = room_of(n, scratch);

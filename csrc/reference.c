@@ -282,6 +282,15 @@ void REFERENCE(update)(const nn_update *u, int64_t n, const void *g_, void *p_, 
     for (int64_t i = 0; i < n; i++) update_one(u, ((const real *)g_)[i], &p[i], a ? &a[i] : &none, b ? &b[i] : &none);
 }
 
+void REFERENCE(idle)(const nn_update *u, int64_t times, int64_t n, void *s0, void *s1) {
+    real *a = s0, *b = s1, none = 0;
+    for (int64_t t = 0; t < times; t++)
+        for (int64_t i = 0; i < n; i++) {
+            real p = 0;
+            update_one(u, 0, &p, a ? &a[i] : &none, b ? &b[i] : &none);
+        }
+}
+
 void REFERENCE(activate)(int activation, double alpha, int64_t rows, int64_t n, int64_t stride, void *z_) {
     real *z = z_;
     for (int64_t r = 0; r < rows; r++)

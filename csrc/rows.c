@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "sparse.h"
 #include "step.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -95,7 +96,8 @@ static void gather_rows(const run *c, nn_workspace *w, const batch *b, int64_t o
     const int last = p->n_layers - 1, width = (int)p->vector;
     const int64_t first = b->first + offset;
     nn_gather g = {job->x, layers[0].n_in, layers[0].n_in, b->order, first, w->act[0], w->rows, width};
-    int64_t bad = p->kernels->gather(&g, r0, r1);
+    const nn_sparse_gather s = {job->csr, layers[0].n_in, b->order, first, w->entries};
+    int64_t bad = job->csr ? p->kernels->sparse_gather(&s, r0, r1) : p->kernels->gather(&g, r0, r1);
     if (bad >= 0) {
         *f = (failure){NN_BAD_X, offset + bad, -1};
         return;
@@ -251,6 +253,14 @@ static block block_at(const batch *b, int64_t k, int64_t end) {
     return (block){k, k1, k * STATISTICS_ROWS, r1 < b->rows ? r1 : b->rows};
 }
 
+/* A thread's rows of a batch begin here, and end where the next one's do. Batch normalisations: with whole chunks of their
+ * statistics. */
+int64_t nn_first_row(const nn_plan *p, int64_t rows, int thread, int n_threads) {
+    if (p->n_segments == 1) return rows * thread / n_threads;
+    const int64_t first = nn_ceil_div(rows, STATISTICS_ROWS) * thread / n_threads * STATISTICS_ROWS;
+    return first < rows ? first : rows;
+}
+
 /* With batch normalisations: their statistics need all rows, so that the threads meet at each, there and back. In between
  * blocks of rows go through the layers, and give their share of the next statistics while they are in cache. */
 static void rows_by_segments(const run *c, const batch *b, nn_team *team, int thread, int n_threads, failure *f) {
@@ -294,9 +304,17 @@ static void rows_by_segments(const run *c, const batch *b, nn_team *team, int th
     }
 }
 
+/* Says where the entries of rows [r0, r1) go, where X is sparse. */
+static void place_rows(const run *c, const nn_workspace *w, const batch *b, int64_t offset, int64_t r0, int64_t r1) {
+    if (!c->job->csr) return;
+    nn_entries e = w->entries;
+    nn_place_rows(c->job->csr, b->order, b->first + offset, c->most_entries, &e, r0, r1);
+}
+
 static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_t chunk, failure *f) {
     const nn_plan *p = c->p;
     const int64_t offset = chunk * CHUNK, rows = b->rows - offset < CHUNK ? b->rows - offset : CHUNK;
+    place_rows(c, w, b, offset, 0, rows);
     rows_through(c, w, b, offset, WHOLE, 0, rows, f);
     if (bad_data(f)) return;
     c->p->chunk_losses[chunk] = nn_sum(w->row_loss, rows);
@@ -307,7 +325,10 @@ static void chunk_gradient(const run *c, nn_workspace *w, const batch *b, int64_
             char *dst = part + nn_weight_offset(p, l, panel, 0) * p->size;
             if (g->kind == NN_DENSE) {
                 const nn_outer o = nn_outer_of(p, w, l, rows);
-                p->kernels->outer(&o, panel, 0, o.k + 1, dst);
+                const int sparse = l == 0 && w->sparse;
+                if (sparse) nn_sparse_gradient(p, &o, w->sparse, w->sparse->end[rows - 1], panel, dst);
+                const int64_t k0 = sparse ? o.k : 0;
+                p->kernels->outer(&o, panel, k0, o.k + 1, dst + k0 * nn_panel_width(p, g->n_out, panel) * p->size);
             } else if (g->kind == NN_TABLE) {
                 const nn_embedding e = nn_embedding_of(p, l, w->act[0], w->delta[1], w->rows);
                 p->kernels->embedding_gradient(&e, rows, panel, 0, g->k + 1, dst);
@@ -326,12 +347,17 @@ void nn_rows_of_batch(const run *c, const batch *b, nn_team *team, int thread, i
         const int64_t chunks = nn_ceil_div(b->rows, CHUNK);
         for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
             chunk_gradient(c, &p->training[thread], b, k, mine);
-    } else if (p->n_segments > 1) {
+        return;
+    }
+    const int64_t r0 = nn_first_row(p, b->rows, thread, n_threads),
+                  r1 = nn_first_row(p, b->rows, thread + 1, n_threads);
+    place_rows(c, &p->training[0], b, 0, r0, r1);
+    if (p->n_segments > 1) {
         rows_by_segments(c, b, team, thread, n_threads, mine);
     } else {
-        const int64_t r0 = b->rows * thread / n_threads, r1 = b->rows * (thread + 1) / n_threads;
         rows_in_blocks(c, b, c->job->given ? FORWARD : WHOLE, r0, r1, mine);
         if (c->job->given && given_loss(c, b, team, thread, n_threads, mine))
             rows_in_blocks(c, b, BACKWARD, r0, r1, mine);
     }
+    if (c->job->csr && !bad_data(mine)) nn_count_entries(c->p, thread, r0, r1);
 }

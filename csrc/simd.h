@@ -40,10 +40,12 @@
 #ifdef NN_DOUBLE
 typedef double real;
 typedef int64_t ireal;
+typedef uint64_t ureal;
 #define NN_REAL f64
 #else
 typedef float real;
 typedef int32_t ireal;
+typedef uint32_t ureal;
 #define NN_REAL f32
 #endif
 
@@ -61,6 +63,7 @@ enum {
 
 typedef real vec __attribute__((vector_size(NN_VECTOR_BYTES)));
 typedef ireal ivec __attribute__((vector_size(NN_VECTOR_BYTES)));
+typedef ureal uvec __attribute__((vector_size(NN_VECTOR_BYTES)));
 typedef real unaligned_vec __attribute__((vector_size(NN_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
 INLINE vec load(const real *p) { return *(const unaligned_vec *)p; }
@@ -79,6 +82,11 @@ INLINE ivec as_bits(vec v) {
     memcpy(&r, &v, sizeof r);
     return r;
 }
+
+/* Of bits, whose numbers wrap: a NaN's are any number, and C leaves it open what becomes of signed ones that overflow. */
+INLINE ivec bits_plus(ivec a, ivec b) { return (ivec)((uvec)a + (uvec)b); }
+INLINE ivec bits_minus(ivec a, ivec b) { return (ivec)((uvec)a - (uvec)b); }
+INLINE ivec bits_left(ivec a, const int n) { return (ivec)((uvec)a << n); }
 
 /* ---- masks: vless(a, b) is a mask of a < b, vequal(a, b) of a = b (both false where either is NaN);
  * blend(m, a, b) takes a where m holds */
@@ -108,7 +116,7 @@ INLINE mask vless(vec a, vec b) { return a < b; }
 INLINE mask vequal(vec a, vec b) { return a == b; }
 INLINE vec blend(mask m, vec a, vec b) { return as_real((m & as_bits(a)) | (~m & as_bits(b))); }
 INLINE mask first_lanes(int64_t n) { /* n in 0..W */
-    ivec lane;
+    ivec lane = {0};
     for (int i = 0; i < W; i++) lane[i] = i;
     return lane < (ireal)n - (ivec){0};
 }

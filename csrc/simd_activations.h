@@ -145,7 +145,7 @@ INLINE vec vmish(vec z, vec *slope) {
 /* exp(x + rest) in parts, |rest| < 0.1, and m = 1 + p with what rounding took from it */
 INLINE exp_parts exp_of_sum(vec x, vec rest, vec *m, vec *lost) {
     const vec shifted = fma_(x + rest, broadcast((real)1.4426950408889634074), broadcast(ROUNDER));
-    const ivec n = as_bits(shifted) - as_bits(broadcast(ROUNDER)), half = n >> 1;
+    const ivec n = bits_minus(as_bits(shifted), as_bits(broadcast(ROUNDER))), half = n >> 1;
     const vec whole = shifted - broadcast(ROUNDER);
     const vec large = fma_(whole, broadcast(-LN2_HIGH), x), small = fma_(whole, broadcast(-LN2_LOW), rest),
               r = large + small;

@@ -78,12 +78,12 @@ INLINE vec polynomial(const int terms, const real *c, vec x) {
 }
 
 /* 2^n for whole n with a normal result */
-INLINE vec power_of_two(ivec n) { return as_real((n + EXPONENT_BIAS) << MANTISSA_BITS); }
+INLINE vec power_of_two(ivec n) { return as_real(bits_left((ivec)((uvec)n + EXPONENT_BIAS), MANTISSA_BITS)); }
 
 /* x = n ln 2 + r; returns r, |r| <= ln 2 / 2 */
 INLINE vec reduce_exp(vec x, ivec *n) {
     vec shifted = fma_(x, broadcast((real)1.4426950408889634074), broadcast(ROUNDER));
-    *n = as_bits(shifted) - as_bits(broadcast(ROUNDER));
+    *n = bits_minus(as_bits(shifted), as_bits(broadcast(ROUNDER)));
     vec whole = shifted - broadcast(ROUNDER);
     vec r = fma_(whole, broadcast(-LN2_HIGH), x);
     return fma_(whole, broadcast(-LN2_LOW), r);
@@ -145,8 +145,8 @@ INLINE vec vtanh(vec x) {
 /* log(x) for normal x in (0, 1], given 1 - x: what rounding took from an x near 1 does not matter */
 INLINE vec vlog_below_1(vec x, vec complement) {
     const ivec root = as_bits(broadcast((real)0.70710678118654752440));
-    ivec n = (as_bits(x) - root) >> MANTISSA_BITS;
-    vec m = as_real(as_bits(x) - (n << MANTISSA_BITS)), whole = __builtin_convertvector(n, vec);
+    ivec n = bits_minus(as_bits(x), root) >> MANTISSA_BITS;
+    vec m = as_real(bits_minus(as_bits(x), bits_left(n, MANTISSA_BITS))), whole = __builtin_convertvector(n, vec);
     const mask reduced = vless(whole, broadcast(0));
     vec s = blend(reduced, m - broadcast(1), -complement) / blend(reduced, m + broadcast(1), broadcast(2) - complement);
     vec t = s * s, h = polynomial(TERMS(log_h), log_h, t);
@@ -164,8 +164,8 @@ INLINE vec vcosine(vec x) {
 /* log(x) for x > 0; -infinity at 0, NaN below; infinity at infinity. Subnormal x count as 0. */
 INLINE vec vlog(vec x) {
     const ivec root = as_bits(broadcast((real)0.70710678118654752440));
-    ivec n = (as_bits(x) - root) >> MANTISSA_BITS; /* so that m lies in [sqrt(1/2), sqrt(2)) */
-    vec m = as_real(as_bits(x) - (n << MANTISSA_BITS));
+    ivec n = bits_minus(as_bits(x), root) >> MANTISSA_BITS; /* so that m lies in [sqrt(1/2), sqrt(2)) */
+    vec m = as_real(bits_minus(as_bits(x), bits_left(n, MANTISSA_BITS)));
     vec s = (m - broadcast(1)) / (m + broadcast(1)), t = s * s;
     vec h = polynomial(TERMS(log_h), log_h, t);
     vec whole = __builtin_convertvector(n, vec);

@@ -1,4 +1,5 @@
-/* threads.c: the only file that knows OpenMP: teams, their barrier, how many threads a piece of work is worth.
+/* threads.c: the only file that knows OpenMP: teams, their barrier, how many threads a piece of work is worth. With
+ * NN_PTHREADS the threads are those of pool.c, as where there is no OpenMP, or for ThreadSanitizer.
  *
  * One parallel region a call; inside it threads meet at a barrier of our own, which spins briefly and then yields, so
  * that a machine with more threads than cores still gets on. Each team has its own barrier: two Python threads may
@@ -8,13 +9,18 @@
  * After a fork the child has lost libgomp's threads; it works on alone rather than wait for them.
  */
 #define _GNU_SOURCE
-#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
 #include "nncore.h"
+
+#if defined(NN_PTHREADS)
+#include "pool.h"
+#else
+#include <omp.h>
+#endif
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -65,7 +71,7 @@ struct nn_team {
 };
 
 static atomic_int set_threads, forced_threads, forked;
-static atomic_int default_threads;       /* bound of the number that nobody has set; 0 for none */
+static atomic_int default_bound;         /* bound of the number that nobody has set; 0 for none */
 static int threads_at_load;              /* OpenMP's number then: where it is lower later, someone limits us */
 static _Thread_local int spread;         /* how many of this thread's helpers were put on cores of their own */
 static _Atomic int64_t contended_until;  /* ns */
@@ -73,11 +79,6 @@ static atomic_int seen[MOST_LOGGED + 1]; /* seen[n]: teams of n since nn_force_t
 
 static void after_fork_in_child(void) {
     atomic_store(&forked, 1); /* also where it was another library that used the pool */
-}
-
-__attribute__((constructor)) static void begin(void) {
-    pthread_atfork(NULL, NULL, after_fork_in_child);
-    threads_at_load = omp_get_max_threads();
 }
 
 static void meet(nn_team *team, int counts) {
@@ -130,13 +131,15 @@ static void run_one(nn_team *team, nn_task task, void *context, int thread, int 
 /* New threads begin on the core of the one that made them, and it takes the scheduler milliseconds, hundreds of steps, to
  * move them. So each is put on a core of its own once, among those that it may use, and is free to go from there. */
 #if defined(__linux__)
-static void leave_core(int crowded, int thread) {
+static void leave_core(int crowded_, int thread) {
     cpu_set_t allowed, one;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    const size_t crowded = (size_t)crowded_;
     int others = CPU_COUNT(&allowed) - (CPU_ISSET(crowded, &allowed) ? 1 : 0);
     if (others < 1) return;
-    for (int i = 1, skip = (thread - 1) % others; i < CPU_SETSIZE; i++) { /* the next ones, and round */
-        const int cpu = (crowded + i) % CPU_SETSIZE;
+    int skip = (thread - 1) % others;
+    for (size_t i = 1; i < CPU_SETSIZE; i++) { /* the next ones, and round */
+        const size_t cpu = (crowded + i) % CPU_SETSIZE;
         if (cpu == crowded || !CPU_ISSET(cpu, &allowed) || skip-- > 0) continue;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
@@ -150,19 +153,59 @@ static void leave_core(int crowded, int thread) { (void)crowded, (void)thread; }
 static int this_core(void) { return 0; }
 #endif
 
+#if defined(NN_PTHREADS)
+typedef struct call {
+    nn_team *team;
+    nn_task task;
+    void *context;
+    int core;
+} call;
+static void in_worker(void *context, int thread, int n_threads) {
+    const call *c = context;
+    if (c->core >= 0 && thread > 0) leave_core(c->core, thread);
+    run_one(c->team, c->task, c->context, thread, n_threads);
+}
+static int run_team(nn_team *team, int n_threads, nn_task task, void *context, int core) {
+    const int limit = nn_pool_limit();
+    nn_worker *workers = nn_pool_take((n_threads < limit ? n_threads : limit) - 1, &team->n);
+    const int helpers = team->n++;
+    call c = {team, task, context, core};
+    nn_pool_run(workers, helpers, in_worker, &c);
+    return helpers + 1;
+}
+static int default_threads(void) { return nn_pool_most_threads(); }
+static int cores(void) { return nn_pool_cores(); }
+const char *nn_openmp(void) { return "none, POSIX threads"; }
+#else
+static int run_team(nn_team *team, int n_threads, nn_task task, void *context, int core) {
+    int ran = 1;
+#pragma omp parallel num_threads(n_threads)
+    {
+        if (core >= 0 && omp_get_thread_num() > 0) leave_core(core, omp_get_thread_num());
+#pragma omp single
+        ran = team->n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
+        run_one(team, task, context, omp_get_thread_num(), ran);
+    }
+    return ran;
+}
+static int default_threads(void) { return omp_get_max_threads(); }
+static int cores(void) { return omp_get_num_procs(); }
+const char *nn_openmp(void) {
+#if defined(__clang__)
+    return "libomp";
+#else
+    return "libgomp";
+#endif
+}
+#endif
+
 int nn_parallel(int n_threads, nn_task task, void *context) {
     nn_team team = {.n = 1};
     int ran = 1;
     if (n_threads > 1 && !atomic_load(&forked)) {
         const int core = spread < n_threads ? this_core() : -1;
         if (core >= 0) spread = n_threads;
-#pragma omp parallel num_threads(n_threads)
-        {
-            if (core >= 0 && omp_get_thread_num() > 0) leave_core(core, omp_get_thread_num());
-#pragma omp single
-            ran = team.n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
-            run_one(&team, task, context, omp_get_thread_num(), ran);
-        }
+        ran = run_team(&team, n_threads, task, context, core);
     } else {
         run_one(&team, task, context, 0, 1);
     }
@@ -170,19 +213,24 @@ int nn_parallel(int n_threads, nn_task task, void *context) {
     return ran;
 }
 
+__attribute__((constructor)) static void begin(void) {
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+    threads_at_load = default_threads();
+}
+
 /* OpenMP's own number is what OMP_NUM_THREADS says at first, and what threadpoolctl changes. */
 int nn_max_threads(void) {
-    const int set = atomic_load(&set_threads), bound = atomic_load(&default_threads), now = omp_get_max_threads();
+    const int set = atomic_load(&set_threads), bound = atomic_load(&default_bound), now = default_threads();
     int most = set ? set : now;
     if (set && now < threads_at_load && now < most) most = now;
     if (!set && bound && bound < most) most = bound;
     if (set || most < 2) return most;
-    const int cores = omp_get_num_procs();
-    return most < cores ? most : cores;
+    const int there = cores();
+    return most < there ? most : there;
 }
 void nn_set_max_threads(int n) { atomic_store(&set_threads, n); }
 int nn_set_threads(void) { return atomic_load(&set_threads); }
-void nn_limit_default_threads(int n) { atomic_store(&default_threads, n); }
+void nn_limit_default_threads(int n) { atomic_store(&default_bound, n); }
 
 int nn_forced_threads(void) { return atomic_load(&forced_threads); }
 void nn_force_threads(int n) {
@@ -195,21 +243,13 @@ int nn_thread_log(int i) {
     return 0;
 }
 
-const char *nn_openmp(void) {
-#if defined(__clang__)
-    return "libomp";
-#else
-    return "libgomp";
-#endif
-}
-
 int nn_usable_threads(int limit) {
     int most = nn_max_threads();
     if (limit > 0 && limit < most) most = limit;
     if (most < 2) return 1;
     if (!atomic_load(&set_threads)) return most;
-    const int cores = omp_get_num_procs();
-    return most < cores ? most : cores; /* more than cores only wait for each other */
+    const int there = cores();
+    return most < there ? most : there; /* more than cores only wait for each other */
 }
 
 int nn_contended(void) { return nn_now() < atomic_load(&contended_until); }

@@ -16,6 +16,7 @@
  * A loss of the caller's needs the outputs of the whole batch: phase 1 is then cut in two, and thread 0 calls it between.
  */
 #include "cost.h"
+#include "sparse.h"
 #include "step.h"
 
 /* ---- a step */
@@ -40,6 +41,11 @@ static failure one_batch(const run *c, const batch *b, const nn_update *u, nn_te
     if (goes_on && thread == 0 && p->n_segments > 1 && !c->gradient) {
         const nn_pass pass = nn_pass_of(c, b, 0, thread);
         nn_update_running(p, &pass);
+    }
+    if (goes_on && c->job->csr && !c->chunked) {
+        nn_sort_entries(c->p, thread, n_threads, nn_first_row(p, b->rows, thread, n_threads),
+                        nn_first_row(p, b->rows, thread + 1, n_threads));
+        nn_barrier(team);
     }
     if (goes_on) nn_update_weights(c, b, u, team, thread, n_threads);
     nn_barrier(team);
@@ -66,7 +72,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
         }
         const int64_t first = within * job->batch, rows = job->n - first < job->batch ? job->n - first : job->batch;
         const uint32_t *order = shuffled ? job->order : NULL;
-        const batch b = {first, rows, order, nn_batch_scale(job, order, first, rows), stream, 1};
+        const batch b = {first, rows, order, nn_batch_scale(job, order, first, rows), stream, 1, step};
         const nn_update u = nn_update_of(job, step);
         if (within == 0 && thread == 0) job->loss_sum = 0;
         int given_up = 0;
@@ -90,7 +96,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
 
 static void gradient_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
-    const batch b = {0, c->job->n, NULL, nn_batch_scale(c->job, NULL, 0, c->job->n), 0, 1};
+    const batch b = {0, c->job->n, NULL, nn_batch_scale(c->job, NULL, 0, c->job->n), 0, 1, 0};
     const nn_update none = {0};
     int given_up = 0;
     const failure f = one_batch(c, &b, &none, team, thread, n_threads, &given_up);
@@ -100,11 +106,14 @@ static void gradient_task(void *context, nn_team *team, int thread, int n_thread
 /* ---- preparation */
 
 nn_status nn_job_prepare(nn_job *job, double *bytes_needed) {
+    static _Atomic uint64_t serials;
+    job->serial = ++serials;
     if (!job->shuffle || job->batch >= job->n) return NN_OK;
     if (job->n > (int64_t)UINT32_MAX) return NN_BAD_SIZE;
     const size_t scratch = nn_permutation_scratch((uint32_t)job->n);
-    *bytes_needed = (double)job->n * sizeof *job->order + (double)scratch;
-    job->order = nn_buffer_raw((size_t)job->n * sizeof *job->order);
+    const size_t order = nn_times((size_t)job->n, sizeof *job->order);
+    *bytes_needed = (double)nn_plus(order, scratch);
+    job->order = nn_buffer_raw(order);
     job->scratch = nn_buffer_raw(scratch);
     return job->order && job->scratch ? NN_OK : NN_NO_MEMORY;
 }
@@ -124,29 +133,41 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     const nn_geometry *lowest = &p->layers[p->first < 0 ? 0 : p->first];
     const double first = lowest->kind == NN_DENSE ? 2.0 * (double)lowest->n_in * (double)lowest->n_out : 0;
     c->flops = (double)rows * (3 * p->flops_forward - first);
+    const nn_csr *csr = c->job->csr;
+    if (csr && lowest->kind == NN_DENSE) { /* a row's products there and back are with what is stored of it */
+        const double stored = (double)csr->stored / (double)c->job->n;
+        c->flops += (double)rows * 4 * (stored - (double)lowest->n_in) * (double)lowest->n_out;
+    }
     *threads = nn_forced_threads() ? nn_forced_threads() : c->job->exact_threads;
     if (!*threads) {
         *threads = nn_usable_threads(c->job->max_threads);
         if (*threads > rows) *threads = (int)rows;
     }
-    const double failures = (double)*threads * (double)sizeof *c->failures;
+    const size_t size = (size_t)p->size, parameters = (size_t)p->n_parameters;
+    const size_t failures = nn_times((size_t)*threads, sizeof *c->failures);
     if (nn_grow(&p->failures, &p->failures_bytes, failures, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     c->failures = (failure *)(void *)p->failures;
     for (int t = 0; t < *threads; t++) c->failures[t] = (failure){NN_OK, 0, -1};
     if (c->job->clip_norm > 0) {
-        const double sums = (double)nn_ceil_div(p->n_parameters, NORM_BLOCK) * sizeof(double);
-        const double bytes = (double)p->n_parameters * (double)p->size + sums;
+        const size_t sums = nn_times((size_t)nn_ceil_div(p->n_parameters, NORM_BLOCK), sizeof(double));
+        const size_t bytes = nn_plus(nn_times(parameters, size), sums);
         if (nn_grow(&p->gradients, &p->gradients_bytes, bytes, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     }
-    const double statistics = (double)*threads * (double)p->n_statistics * (double)p->size;
+    const size_t statistics = nn_times3((size_t)*threads, (size_t)p->n_statistics, size);
     if (nn_grow(&p->statistics, &p->statistics_bytes, statistics, bytes_needed) != NN_OK) return NN_NO_MEMORY;
-    if (!c->chunked) return nn_workspaces(p, 1, rows, bytes_needed);
-    const nn_status status = nn_workspaces(p, *threads, CHUNK, bytes_needed);
-    if (status != NN_OK) return status;
-    const double parts = (double)chunks * (double)p->n_parameters * (double)p->size;
-    const nn_status grown = nn_grow(&p->parts, &p->parts_bytes, parts + (double)chunks * sizeof(double), bytes_needed);
+    const int n = c->chunked ? *threads : 1;
+    const int64_t room = c->chunked ? CHUNK : rows;
+    nn_status status = nn_workspaces(p, n, room, !csr, bytes_needed);
+    if (status == NN_OK && csr) {
+        c->most_entries = nn_most_entries(csr, room);
+        status = nn_sparse_room(p, csr, n, room, c->chunked ? 0 : *threads, bytes_needed);
+    }
+    for (int i = 0; i < p->n_training && !csr; i++) p->training[i].sparse = NULL;
+    if (status != NN_OK || !c->chunked) return status;
+    const size_t parts = nn_times3((size_t)chunks, parameters, size), sums = nn_times((size_t)chunks, sizeof(double));
+    const nn_status grown = nn_grow(&p->parts, &p->parts_bytes, nn_plus(parts, sums), bytes_needed);
     /* parameter-shaped buffers are whole vectors, so that the doubles behind them are aligned */
-    if (grown == NN_OK) p->chunk_losses = (double *)(void *)(p->parts + (size_t)parts);
+    if (grown == NN_OK) p->chunk_losses = (double *)(void *)(p->parts + parts);
     return grown;
 }
 
@@ -156,6 +177,7 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
     job->steps_done = 0;
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);
+    if (status == NN_OK) status = nn_rest_begin(&c, n_steps, bytes_needed);
     const int forced = nn_forced_threads() || job->exact_threads;
     const int tuned = !forced && !job->given && nn_tune(p, job->batch, job->optimizer, threads);
     if (job->given && !forced) { /* its time says nothing of the threads */
@@ -178,6 +200,7 @@ nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, d
             nn_tuner_took(p->tuner, (double)(nn_now() - began - job->shuffle_ns) / (double)(c.stop - c.start),
                           c.stop - c.start);
     }
+    nn_rest_end(&c, job->threads);
     job->updates += job->steps_done;
     return status;
 }
@@ -186,6 +209,7 @@ nn_status nn_loss_and_gradient(nn_plan *p, nn_job *job, double *loss, void *grad
     run c = {.p = p, .job = job, .gradient = gradient};
     int threads = 1;
     job->loss_sum = 0;
+    p->rest.on = 0;
     nn_status status = prepare(&c, job->n, &threads, bytes_needed);
     if (status == NN_OK) {
         const int worth = nn_choose_threads(c.flops, job->max_threads);

@@ -4,16 +4,15 @@
 #include <string.h>
 
 #include "prefetch.h"
+#include "sparse.h"
 #include "step.h"
-
-enum { MOST_PANEL_BYTES = 128 }; /* of a row of a panel */
 
 typedef struct place {
     int layer;
     int64_t panel, row;
 } place;
 
-/* Unit u of p->n_vectors, moved down to a row that a whole vector of inputs starts at */
+/* Unit u of p->n_vectors, moved down to a row that a whole vector of inputs starts at, or where rows rest a block */
 static place locate(const nn_plan *p, int64_t u) {
     for (int l = 0; l < p->n_blocks; l++) {
         const nn_geometry *g = &p->layers[l];
@@ -24,7 +23,7 @@ static place locate(const nn_plan *p, int64_t u) {
         }
         const int64_t panel = u / (2 * rows), width = nn_panel_width(p, g->n_out, panel) / p->vector;
         const int64_t row = (u - panel * 2 * rows) / width;
-        return (place){l, panel, row - row % p->vector};
+        return (place){l, panel, row - row % (l == 0 && p->rest.on ? UPDATE_ROWS : p->vector)};
     }
     return (place){p->n_blocks, 0, 0};
 }
@@ -50,24 +49,31 @@ static int64_t decaying_rows(const nn_geometry *g, int64_t k0, int64_t k1) {
     return g->kind != NN_DENSE ? 0 : k1 > g->k ? g->k - k0 : k1 - k0;
 }
 
-/* Rows [k0, k1) of a panel: gradient, then optimizer and transposed copy, or into the gradient's buffer */
-static void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
-                        int64_t k1, int thread, int shared) {
+/* The gradient of weight rows [k0, k1) of the first layer, which lie in one block of sorted entries; returns the row that
+ * is left, the bias or k1. */
+static int64_t sparse_rows(const nn_plan *p, const nn_outer *o, int64_t panel, int64_t k0, int64_t k1, char *gradient) {
+    const int64_t end = k1 < o->k ? k1 : o->k, block = k0 / UPDATE_ROWS;
+    if (k0 == end) return end;
+    memset(gradient, 0, (size_t)((end - k0) * nn_panel_width(p, o->n, panel) * p->size));
+    p->kernels->sparse_outer(o, &p->blocks.sorted, p->blocks.starts[block], p->blocks.starts[block + 1], panel, k0, end,
+                             gradient);
+    return end;
+}
+
+/* The gradient of rows [k0, k1) of a panel */
+static void make_gradient(const run *c, const batch *b, int layer, int64_t panel, int64_t k0, int64_t k1, int thread,
+                          char *gradient) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     const nn_geometry *g = &p->layers[layer];
     const int64_t width = nn_panel_width(p, g->n_out, panel), at = nn_weight_offset(p, layer, panel, k0);
-    _Alignas(64) char scratch[(UPDATE_ROWS + 1) * MOST_PANEL_BYTES];
-    char *gradient = c->gradient ? c->gradient + at * p->size : scratch;
-    if (c->given) gradient = c->given + at * p->size;
-    if (shared && !c->gradient) prefetch_update(p, layer, panel, k0, k1);
-    if (c->given) {
-    } else if (c->chunked) {
+    if (c->chunked) {
         k->sum_parts((k1 - k0) * width, nn_ceil_div(b->rows, CHUNK), p->n_parameters, p->parts + at * p->size,
                      gradient);
     } else if (g->kind == NN_DENSE) {
         const nn_outer o = nn_outer_of(p, &p->training[0], layer, b->rows);
-        k->outer(&o, panel, k0, k1, gradient);
+        const int64_t from = layer == 0 && c->job->csr ? sparse_rows(p, &o, panel, k0, k1, gradient) : k0;
+        k->outer(&o, panel, from, k1, gradient + (from - k0) * width * p->size);
     } else if (g->kind == NN_TABLE) {
         const nn_workspace *w = &p->training[0];
         const nn_embedding e = nn_embedding_of(p, layer, w->act[0], w->delta[1], w->rows);
@@ -79,7 +85,14 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
     /* Worked out it would be rounding errors, which Adam makes as large as any other. */
     if (g->idle_bias && b->rows > 1 && k1 > g->k)
         memset(gradient + (k1 - 1 - k0) * width * p->size, 0, (size_t)(width * p->size));
-    if (c->gradient) return;
+}
+
+void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
+                       int64_t k1, char *gradient) {
+    const nn_plan *p = c->p;
+    const nn_kernels *k = p->kernels;
+    const nn_geometry *g = &p->layers[layer];
+    const int64_t width = nn_panel_width(p, g->n_out, panel), at = nn_weight_offset(p, layer, panel, k0);
     if (b->factor != 1 || c->job->clip_value > 0) k->clip(b->factor, c->job->clip_value, (k1 - k0) * width, gradient);
     const int64_t weight_rows = decaying_rows(g, k0, k1);
     char *slots[2];
@@ -101,20 +114,37 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
     }
 }
 
+/* Rows [k0, k1) of a panel: gradient, then optimizer and transposed copy, or into the gradient's buffer */
+static void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
+                        int64_t k1, int thread, int shared) {
+    const nn_plan *p = c->p;
+    const int64_t at = nn_weight_offset(p, layer, panel, k0);
+    _Alignas(64) char scratch[(UPDATE_ROWS + 1) * MOST_PANEL_BYTES];
+    char *gradient = c->gradient ? c->gradient + at * p->size : scratch;
+    if (c->given) gradient = c->given + at * p->size;
+    if (shared && !c->gradient) prefetch_update(p, layer, panel, k0, k1);
+    if (!c->given) make_gradient(c, b, layer, panel, k0, k1, thread, gradient);
+    if (!c->gradient) nn_apply_gradient(c, b, u, layer, panel, k0, k1, gradient);
+}
+
 static void update_units(const run *c, const batch *b, const nn_update *u, int64_t u0, int64_t u1, int thread) {
     const nn_plan *p = c->p;
     const place end = u1 >= p->n_vectors ? (place){p->n_blocks, 0, 0} : locate(p, u1);
     for (place at = locate(p, u0); at.layer < p->n_blocks; at = (place){at.layer + 1, 0, 0}) {
         if (at.layer > end.layer) return;
         const nn_geometry *g = &p->layers[at.layer];
+        const int resting = p->rest.on && at.layer == 0;
         for (; at.panel < g->panels; at.panel++, at.row = 0) {
             int64_t stop = g->k + 1;
             if (at.layer == end.layer && at.panel >= end.panel) stop = at.panel == end.panel ? end.row : 0;
             for (int64_t k0 = at.row; k0 < stop;) {
-                int64_t k1 = k0 + UPDATE_ROWS;
+                int64_t k1 = k0 - k0 % UPDATE_ROWS + UPDATE_ROWS;
                 if (k1 >= g->k) k1 = g->k + 1; /* the bias goes with the last weights */
                 if (k1 > stop) k1 = stop;
-                update_rows(c, b, u, at.layer, at.panel, k0, k1, thread, u1 - u0 < p->n_vectors);
+                const int64_t bias = resting && k1 > g->k ? g->k : k0; /* by itself */
+                if (resting && k0 < g->k) nn_rest_update(c, b, u, at.panel, k0 / UPDATE_ROWS);
+                if (!resting || k1 > g->k)
+                    update_rows(c, b, u, at.layer, at.panel, bias, k1, thread, u1 - u0 < p->n_vectors);
                 k0 = k1;
             }
         }

@@ -12,16 +12,13 @@
 enum { GROUP = 32, HALF = GROUP / 2, GROUPS = 4 }; /* groups whose words are drawn at a time */
 
 #ifdef NN_DOUBLE
-typedef uint64_t ureal;
 #define SIGN_SHIFT 62 /* from bit 1 to the sign */
 #else
-typedef uint32_t ureal;
 #define SIGN_SHIFT 30
 #endif
-typedef ureal uvec __attribute__((vector_size(NN_VECTOR_BYTES)));
 
 INLINE uvec load_words(const uint32_t *words) {
-    uvec v;
+    uvec v = {0};
 #ifdef NN_DOUBLE
     for (int i = 0; i < W; i++) v[i] = words[i];
 #else
@@ -46,7 +43,7 @@ INLINE vec fraction(uvec word) {
 INLINE vec right_angles(uvec difference) {
 #ifdef NN_DOUBLE
     const vec rounder = broadcast(ROUNDER);
-    return (as_real(as_bits(rounder) + (ivec)difference) - rounder) * broadcast(0x1p-30);
+    return (as_real(bits_plus(as_bits(rounder), (ivec)difference)) - rounder) * broadcast(0x1p-30);
 #else
     return __builtin_convertvector((ivec)difference, vec) * broadcast(0x1p-30f);
 #endif

@@ -120,3 +120,44 @@ void NN_FN(update)(const nn_update *u, int64_t n, const void *g, void *p, void *
     default: break;
     }
 }
+
+/* x <- b x, so many times, each rounded as in the steps above: `vectors` of x side by side, as one alone would wait for
+ * itself */
+INLINE void decay_vectors(const int vectors, vec b, int64_t times, real *x_) {
+    vec x[8], zero = {0};
+    ivec any = {0};
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        x[v] = load(x_ + v * W);
+        any |= as_bits(x[v]);
+    }
+    if (!any_bit(any)) return;
+    for (int64_t t = 0; t < times; t++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) x[v] = fma_(b, x[v], zero);
+    }
+    UNROLL
+    for (int v = 0; v < vectors; v++) store(x_ + v * W, x[v]);
+}
+
+INLINE void decay_slot(double factor, int64_t times, int64_t n, real *x) {
+    const vec b = broadcast((real)factor);
+    for (; n >= 8 * W; n -= 8 * W, x += 8 * W) decay_vectors(8, b, times, x);
+    for (; n >= 2 * W; n -= 2 * W, x += 2 * W) decay_vectors(2, b, times, x);
+    if (n) decay_vectors(1, b, times, x);
+}
+
+void NN_FN(idle)(const nn_update *u, int64_t times, int64_t n, void *s0, void *s1) {
+    switch (u->optimizer) {
+    case NN_MOMENTUM: decay_slot(u->momentum, times, n, s0); break;
+    case NN_ADAM:
+    case NN_ADAMW:
+    case NN_NADAM:
+        decay_slot(u->beta1, times, n, s0);
+        decay_slot(u->beta2, times, n, s1);
+        break;
+    case NN_RMSPROP:
+    case NN_LION: decay_slot(u->beta2, times, n, s0); break;
+    default: break;
+    }
+}

@@ -152,7 +152,7 @@ static void product(const nn_product *p, int64_t r0, int64_t r1, int has_bias, c
         const int64_t whole = (p->n - j - W + NR - 1) / NR; /* panels from here on that are 2 W wide */
         const int row_panels = r1 - r0 > 1 || whole < 2 ? 1 : whole < ROW_PANELS ? 2 : ROW_PANELS;
         const int64_t most = nv == 2 ? MOST_ROWS_TWO : MOST_ROWS_ONE;
-        const int few = !outputs && !slopes && FEW && p->n - j <= FEW && r1 - r0 >= W && takes_long(p->activation);
+        const int few = !outputs && !slopes && FEW > 0 && p->n - j <= FEW && r1 - r0 >= W && takes_long(p->activation);
         t.activation = few ? NN_IDENTITY : p->activation;
         for (int64_t r = r0, tiles = (r1 - r0 + most - 1) / most; tiles; tiles--) {
             const int64_t mr = (r1 - r + tiles - 1) / tiles; /* even tiles rather than a thin last one */

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, binding=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, binding=True, freethreading_compatible=True
 """The compiled core: a thin binding of csrc/, which does the arithmetic.
 
 `NativeEngine` has the interface of `numpy_backend.NumpyEngine`. Arrays come in through the buffer protocol, so that the
@@ -13,7 +13,7 @@ from cpython.object cimport PyObject_GenericSetAttr
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import os
 from math import prod
@@ -22,6 +22,7 @@ import numpy as np
 
 from nncore import losses
 from nncore.errors import BadCode, NonFiniteData, NonFiniteLoss
+from nncore.sparse import CSR
 from nncore.specs import LayerSpec
 
 cdef extern from "nncore.h" nogil:
@@ -67,8 +68,16 @@ cdef extern from "nncore.h" nogil:
     ctypedef struct nn_plan:
         pass
     ctypedef nn_status (*nn_given)(void *context, const uint32_t *order, int64_t first, int64_t rows, double *loss_sum)
+    ctypedef struct nn_csr:
+        const void *values
+        const void *columns
+        const void *starts
+        int wide
+        int64_t stored
+        int64_t most
     ctypedef struct nn_job:
         const void *x
+        const nn_csr *csr
         const void *y
         const int32_t *labels
         int64_t n
@@ -132,10 +141,12 @@ cdef extern from "nncore.h" nogil:
     int64_t nn_plan_state_offset(const nn_plan *plan, int layer)
     void *nn_buffer(size_t bytes)
     int64_t nn_allocations()
+    int64_t nn_bytes_asked()
     void nn_buffer_free(void *buffer)
     void nn_pack(const nn_plan *plan, int layer, const void *w, const void *b, void *buffer)
     void nn_unpack(const nn_plan *plan, int layer, const void *buffer, void *w, void *b)
     void nn_plan_refresh(nn_plan *plan)
+    void nn_plan_forget(nn_plan *plan)
     int nn_plan_finite(const nn_plan *plan, const void *buffer)
     int64_t nn_plan_bad_code(const nn_plan *plan, const void *x, int64_t n, int *table)
     nn_status nn_job_prepare(nn_job *job, double *bytes_needed)
@@ -144,7 +155,8 @@ cdef extern from "nncore.h" nogil:
     nn_status nn_loss_and_gradient(nn_plan *plan, nn_job *job, double *loss, void *gradient, double *bytes_needed)
     nn_status nn_profile(nn_plan *plan, int64_t rows, int optimizer, int layer, double *ns, double *bytes_needed)
     nn_status nn_predict(
-        nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int max_threads, double *bytes_needed
+        nn_plan *plan, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out, int max_threads,
+        double *bytes_needed
     )
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 
@@ -165,8 +177,8 @@ cdef extern from "cost.h" nogil:
 
 cdef extern from "predict.h" nogil:
     nn_status nn_predict_asking(
-        nn_plan *plan, const void *x, int64_t n, int n_layers, void *out, int (*asks)(void *) noexcept, void *context,
-        double *bytes_needed
+        nn_plan *plan, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out,
+        int (*asks)(void *) noexcept, void *context, double *bytes_needed
     )
 
 cdef extern from "gate.h" nogil:
@@ -228,6 +240,7 @@ cdef int _optimizer_code(optimizer) except -1:
     return code
 
 
+include "_sparse.pxi"
 include "_job.pxi"
 include "_engine.pxi"
 
@@ -291,6 +304,11 @@ def allocations():
     return nn_allocations()
 
 
+def bytes_asked():
+    """Return how many bytes all those buffers had. For tests."""
+    return nn_bytes_asked()
+
+
 def permutation(seed, stream, uint32_t n, keys=None):
     """Return the order of an epoch's rows as `streams.permutation` does with purpose SHUFFLE, or that of `keys`. For tests."""
     order = _empty(n, np.uint32)
@@ -348,4 +366,6 @@ cdef extern from *:
 COMPILER = NN_COMPILER.decode()
 VERSION = NN_VERSION.decode()
 
+include "_kernel_types.pxi"
 include "_kernels.pxi"
+include "_kernels_layers.pxi"

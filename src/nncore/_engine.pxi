@@ -323,24 +323,24 @@ cdef class NativeEngine:
         memcpy(nn_plan_parameters(self.plan), (<_Buffer>saved[1]).data, self.buffer_bytes())
         for i, buffer in enumerate(buffers):
             memcpy((<_Buffer>buffer).data, (<_Buffer>saved[i + 2]).data, self.buffer_bytes())
+        nn_plan_forget(self.plan)
         nn_plan_refresh(self.plan)
         self.leave()
 
     # ------------------------------------------------------------------------------------------------- forward
 
-    cdef int predict_into(self, const Py_buffer *x, int n_layers, Py_buffer *out) except -1:
+    cdef int predict_into(self, const void *x, const nn_csr *csr, int64_t n, int n_layers, void *out) except -1:
         """Fill `out`. The GIL is kept for what takes some us: to let it go again and again for a moment would keep other
         threads from ever getting it, as each time they wake up too late. What takes long asks for signals meanwhile; the
         gate stays shut, so that all rows see the same weights."""
         cdef double bytes_needed = 0
         cdef nn_status status = NN_OK
         self.enter()
-        if 2.0 * self.n_parameters * x.shape[0] < 2e6:
-            status = nn_predict(self.plan, x.buf, x.shape[0], n_layers, out.buf, 0, &bytes_needed)
+        if 2.0 * self.n_parameters * n < 2e6:
+            status = nn_predict(self.plan, x, csr, n, n_layers, out, 0, &bytes_needed)
         else:
             with nogil:
-                status = nn_predict_asking(self.plan, x.buf, x.shape[0], n_layers, out.buf, _hear_signals, <void *>self,
-                                           &bytes_needed)
+                status = nn_predict_asking(self.plan, x, csr, n, n_layers, out, _hear_signals, <void *>self, &bytes_needed)
         error, self.error = self.error, None
         self.leave()
         if error is not None:
@@ -361,12 +361,12 @@ cdef class NativeEngine:
         finally:
             self.asking = 0
 
-    cdef object outputs(self, const Py_buffer *x, int n_layers):
+    cdef object outputs(self, const void *x, const nn_csr *csr, int64_t n, int n_layers):
         cdef Py_buffer out
-        result = _empty((x.shape[0], self.n_out if n_layers == self.n_layers else self.specs[n_layers - 1].n_out), self.dtype)
+        result = _empty((n, self.n_out if n_layers == self.n_layers else self.specs[n_layers - 1].n_out), self.dtype)
         PyObject_GetBuffer(result, &out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         try:
-            self.predict_into(x, n_layers, &out)
+            self.predict_into(x, csr, n, n_layers, out.buf)
         finally:
             PyBuffer_Release(&out)
         return result
@@ -376,7 +376,7 @@ cdef class NativeEngine:
         cdef double bytes_needed = 0
         cdef nn_status status
         self.enter()
-        status = nn_predict(self.plan, x.buf, 1, self.n_layers, self.view_row.buf, 1, &bytes_needed)
+        status = nn_predict(self.plan, x.buf, NULL, 1, self.n_layers, self.view_row.buf, 1, &bytes_needed)
         try:
             if status != NN_OK:
                 _refuse(status, bytes_needed, NULL, 0)
@@ -387,22 +387,22 @@ cdef class NativeEngine:
     def predict(self, X):
         """Return the outputs (n, n_out) for `X` (n, n_in), a C-contiguous array of the engine's dtype."""
         cdef Py_buffer x
+        cdef _Inputs inputs
+        if type(X) is CSR:
+            inputs = _Inputs(self, X)
+            return self.outputs(NULL, inputs.csr, inputs.n, self.n_layers)
         self.view_inputs(X, &x)
         try:
             if x.shape[0] == 1 and self.n_parameters < 100_000:
                 return self.one_row(&x)
-            return self.outputs(&x, self.n_layers)
+            return self.outputs(x.buf, NULL, x.shape[0], self.n_layers)
         finally:
             PyBuffer_Release(&x)
 
     def forward_layers(self, X):
         """Return every layer's output, after its activation."""
-        cdef Py_buffer x
-        self.view_inputs(X, &x)
-        try:
-            return [self.outputs(&x, n) for n in range(1, self.n_layers + 1)]
-        finally:
-            PyBuffer_Release(&x)
+        cdef _Inputs inputs = _Inputs(self, X)
+        return [self.outputs(inputs.x, inputs.csr, inputs.n, n) for n in range(1, self.n_layers + 1)]
 
     # ------------------------------------------------------------------------------------------------ training
 

@@ -32,6 +32,7 @@ cdef class NativeSlots:
 
     def load(self, slots):
         """Take over arrays as `arrays` gives them."""
+        nn_plan_forget(self.engine.plan)
         for buffer, arrays in zip(self.buffers, slots, strict=True):
             self.engine.pack(arrays, (<_Buffer>buffer).data)
 
@@ -53,7 +54,8 @@ cdef class NativeJob:
 
     cdef nn_job c
     cdef double rate
-    cdef Py_buffer view_x, view_y, view_predictions, view_weights, view_outputs, view_gradient  # released if taken
+    cdef _Inputs inputs
+    cdef Py_buffer view_y, view_predictions, view_weights, view_outputs, view_gradient  # released if taken
     cdef readonly object optimizer, predictions, slots, weights
     cdef object loss, y, outputs, gradient, error  # of a loss of the user's
     cdef double weight_sum
@@ -66,9 +68,8 @@ cdef class NativeJob:
         cdef double bytes_needed = 0
         cdef nn_status status
         self.engine = engine
-        engine.view_inputs(X, &self.view_x)
-        self.c.x = self.view_x.buf
-        self.c.n = self.view_x.shape[0]
+        self.inputs = _Inputs(engine, X)
+        self.c.x, self.c.csr, self.c.n = self.inputs.x, self.inputs.csr, self.inputs.n
         loss = losses.get(loss)
         self.c.loss_parameter, self.c.smoothing = loss.settings
         if type(loss) is losses.OwnLoss:
@@ -206,4 +207,3 @@ cdef class NativeJob:
         PyBuffer_Release(&self.view_weights)
         PyBuffer_Release(&self.view_predictions)
         PyBuffer_Release(&self.view_y)
-        PyBuffer_Release(&self.view_x)

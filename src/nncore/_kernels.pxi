@@ -6,188 +6,6 @@
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-cdef extern from "kernels.h" nogil:
-    ctypedef struct kernel_gather "nn_gather":
-        const void *x
-        int64_t stride
-        int64_t n
-        const uint32_t *order
-        int64_t first
-        void *panels
-        int64_t panel_rows
-        int width
-    ctypedef struct kernel_scatter "nn_scatter":
-        const void *panels
-        int64_t panel_rows
-        int64_t n
-        void *y
-        int64_t stride
-        const uint32_t *order
-        int64_t first
-        int width
-    ctypedef struct kernel_product "nn_product":
-        const void *a
-        int64_t a_rows
-        int64_t k
-        const void *w
-        int64_t w_rows
-        int64_t n
-        void *out
-        int64_t out_rows
-        const void *outputs
-        void *slopes
-        int activation
-        double alpha
-        int width
-    ctypedef struct kernel_outer "nn_outer":
-        const void *a
-        int64_t a_rows
-        int64_t k
-        const void *d
-        int64_t d_rows
-        int64_t n
-        int64_t r0
-        int64_t r1
-        int width
-    ctypedef struct kernel_transpose "nn_transpose":
-        const void *w
-        int64_t k
-        int64_t n
-        void *wt
-        int width
-    ctypedef struct kernel_loss "nn_loss_args":
-        int loss
-        int activation
-        double alpha
-        void *outputs
-        void *delta
-        int64_t panel_rows
-        int64_t n
-        const int32_t *labels
-        const uint32_t *order
-        int64_t first
-        double scale
-        double *row_loss
-        int width
-        const double *weights
-        double parameter
-        double smoothing
-        const void *slopes
-    ctypedef struct kernel_update "nn_update":
-        int optimizer
-        int nesterov
-        double rate
-        double decay
-        double momentum
-        double beta1
-        double beta2
-        double epsilon
-        double correction1
-        double correction2
-        double correction3
-    ctypedef struct kernel_columns "nn_columns":
-        const void *x
-        int64_t x_rows
-        void *out
-        int64_t out_rows
-        int64_t n
-        const int64_t *copied
-        int64_t n_copied
-        int width
-    ctypedef struct kernel_embedding "nn_embedding":
-        const void *x
-        int64_t x_rows
-        int64_t column
-        const void *w
-        int64_t codes
-        int64_t n
-        void *out
-        int64_t out_rows
-        int64_t offset
-        int width
-    ctypedef struct kernel_keys "nn_keys":
-        uint64_t seed
-        uint64_t stream
-        uint32_t purpose
-        const uint32_t *indices
-        uint64_t first
-    ctypedef struct kernel_norm "nn_norm":
-        const void *x
-        int64_t x_rows
-        void *out
-        int64_t out_rows
-        const void *d
-        int64_t d_rows
-        int64_t n
-        const void *weights
-        const void *mean
-        const void *variance
-        const void *sums
-        double share
-        void *row_stats
-        double epsilon
-        int activation
-        double alpha
-        void *slopes
-        const void *kept
-        int width
-    ctypedef struct kernel_dropout "nn_dropout":
-        const void *x
-        int64_t x_rows
-        void *out
-        int64_t out_rows
-        int64_t n
-        kernel_keys keys
-        int64_t first
-        int64_t stride
-        uint32_t threshold
-        double scale
-        int activation
-        double alpha
-        const void *outputs
-        int64_t outputs_rows
-        int width
-    ctypedef struct kernel_table "nn_kernels":
-        const char *isa
-        int width
-        int element_size
-        int64_t (*gather)(const kernel_gather *, int64_t, int64_t)
-        void (*scatter)(const kernel_scatter *, int64_t, int64_t)
-        void (*forward)(const kernel_product *, int64_t, int64_t)
-        void (*backward)(const kernel_product *, int64_t, int64_t)
-        void (*outer)(const kernel_outer *, int64_t, int64_t, int64_t, void *)
-        void (*sum_parts)(int64_t, int64_t, int64_t, const void *, void *)
-        void (*transpose)(const kernel_transpose *, int64_t, int64_t, int64_t)
-        void (*loss)(const kernel_loss *, int64_t, int64_t)
-        void (*softmax)(void *, int64_t, int64_t, int64_t, int64_t, int)
-        void (*update)(const kernel_update *, int64_t, const void *, void *, void *, void *)
-        void (*activate)(int, double, int64_t, int64_t, int64_t, void *)
-        void (*activate_keeping)(int, double, int64_t, int64_t, int64_t, void *, void *)
-        void (*scale_by_derivative)(int, double, int64_t, int64_t, int64_t, const void *, void *)
-        void (*elementary)(int, int64_t, void *)
-        void (*moments)(const kernel_norm *, int64_t, int64_t, void *, void *)
-        void (*merge_moments)(int64_t, int64_t, int64_t, const void *, void *, void *, int)
-        void (*batch_norm)(const kernel_norm *, int64_t, int64_t)
-        void (*norm_sums)(const kernel_norm *, int64_t, int64_t, void *)
-        void (*batch_norm_backward)(const kernel_norm *, int64_t, int64_t)
-        void (*layer_norm)(const kernel_norm *, int64_t, int64_t)
-        void (*layer_norm_backward)(const kernel_norm *, int64_t, int64_t)
-        void (*layer_norm_gradient)(const kernel_norm *, int64_t, int64_t, int64_t, void *)
-        void (*dropout)(const kernel_dropout *, int64_t, int64_t)
-        void (*columns)(const kernel_columns *, int64_t, int64_t)
-        void (*embedding)(const kernel_embedding *, int64_t, int64_t)
-        void (*embedding_gradient)(const kernel_embedding *, int64_t, int64_t, int64_t, int64_t, void *)
-        void (*noise)(const kernel_dropout *, int64_t, int64_t)
-        void (*regularize)(double, double, int64_t, const void *, void *)
-        void (*clip)(double, double, int64_t, void *)
-        double (*sum_of_squares)(int64_t, const void *)
-        void (*limit_norms)(double, int64_t, int64_t, void *)
-        void (*keys)(const kernel_keys *, int64_t, uint64_t *)
-        int (*finite)(int64_t, const void *)
-        double (*fma_peak)(int64_t)
-    const kernel_table *kernel_table_named "nn_kernels_named"(const char *isa, int dtype)
-
-
 cdef extern from "tuner.h" nogil:
     enum:
         NN_MOST_CHOICES
@@ -244,8 +62,8 @@ cdef void *_address(object array, Py_ssize_t itemsize, bint writable) except? NU
     return address
 
 
-cdef class Kernels:
-    """The kernels of one ISA ("reference" is the naive oracle) and dtype; for the tests."""
+cdef class BasicKernels:
+    """The kernels of one ISA ("reference" is the naive oracle) and dtype but for those of some layers; for the tests."""
 
     cdef const kernel_table *table
     cdef readonly str isa
@@ -400,6 +218,13 @@ cdef class Kernels:
         u.correction3 = correction3
         self.table.update(&u, p.shape[0], self.reals(g), self.written(p), self.written(s0), self.written(s1))
 
+    def idle(self, int optimizer, int64_t times, int64_t n, s0=None, s1=None, *, double momentum=0.0, double beta1=0.0,
+             double beta2=0.0):
+        cdef kernel_update u
+        memset(&u, 0, sizeof(u))
+        u.optimizer, u.momentum, u.beta1, u.beta2 = optimizer, momentum, beta1, beta2
+        self.table.idle(&u, times, n, self.written(s0), self.written(s1))
+
     def activate(self, int activation, z, double alpha=0.1, n=None):
         """`z` flat, or rows of which the first `n` numbers count."""
         rows, stride = (1, z.shape[0]) if z.ndim == 1 else z.shape
@@ -422,124 +247,6 @@ cdef class Kernels:
 
     def finite(self, x):
         return bool(self.table.finite(x.shape[0], self.reals(x)))
-
-    cdef kernel_norm norm(self, x, out, d, weights, mean, variance, sums, row_stats, int64_t n, double share, double epsilon,
-                          int activation, double alpha) except *:
-        cdef kernel_norm a
-        a.x = self.reals(x)
-        a.x_rows = x.shape[1]
-        a.out = self.written(out)
-        a.out_rows = 0 if out is None else out.shape[1]
-        a.d = self.reals(d)
-        a.d_rows = 0 if d is None else d.shape[1]
-        a.n = n
-        a.weights = self.reals(weights)
-        a.mean = self.reals(mean)
-        a.variance = self.reals(variance)
-        a.sums = self.reals(sums)
-        a.share = share
-        a.row_stats = self.written(row_stats)
-        a.epsilon = epsilon
-        a.activation = activation
-        a.alpha = alpha
-        a.slopes = NULL
-        a.kept = a.x
-        a.width = self.width
-        return a
-
-    def normalize(self, str kernel, x, int64_t n, int64_t r0, int64_t r1, out=None, d=None, weights=None, mean=None,
-                  variance=None, sums=None, row_stats=None, double share=0, double epsilon=1e-5, int activation=0,
-                  double alpha=0.1, int64_t panel=0):
-        """One of the kernels of norm.c by its name; arrays that it does not use are left out."""
-        cdef kernel_norm a = self.norm(
-            x, out, d, weights, mean, variance, sums, row_stats, n, share, epsilon, activation, alpha
-        )
-        if kernel == "moments":
-            self.table.moments(&a, r0, r1, self.written(mean), self.written(variance))
-        elif kernel == "batch_norm":
-            self.table.batch_norm(&a, r0, r1)
-        elif kernel == "norm_sums":
-            self.table.norm_sums(&a, r0, r1, self.written(sums))
-        elif kernel == "batch_norm_backward":
-            self.table.batch_norm_backward(&a, r0, r1)
-        elif kernel == "layer_norm":
-            self.table.layer_norm(&a, r0, r1)
-        elif kernel == "layer_norm_backward":
-            self.table.layer_norm_backward(&a, r0, r1)
-        else:
-            self.table.layer_norm_gradient(&a, panel, r0, r1, self.written(sums))
-
-    def merge_moments(self, int64_t n, int64_t rows, int64_t part_rows, parts, mean, variance):
-        self.table.merge_moments(
-            n, rows, part_rows, self.reals(parts), self.written(mean), self.written(variance), self.width
-        )
-
-    def dropout(self, x, out, int64_t n, int64_t r0, int64_t r1, double rate, seed, stream, uint32_t purpose,
-                int64_t first=0, outputs=None, int activation=0, double alpha=0.1):
-        cdef kernel_dropout a
-        a.x = self.reals(x)
-        a.x_rows = x.shape[1]
-        a.out = self.written(out)
-        a.out_rows = out.shape[1]
-        a.n = n
-        a.keys.seed = seed
-        a.keys.stream = stream
-        a.keys.purpose = purpose
-        a.keys.indices = NULL
-        a.first = first
-        a.stride = (n + 15) // 16 * 16
-        a.threshold = <uint32_t>(rate * 4294967296.0)
-        a.scale = 1 / (1 - rate)
-        a.activation = activation
-        a.alpha = alpha
-        a.outputs = self.reals(outputs)
-        a.outputs_rows = 0 if outputs is None else outputs.shape[1]
-        a.width = self.width
-        self.table.dropout(&a, r0, r1)
-
-    def columns(self, x, out, int64_t n, copied, int64_t r0, int64_t r1):
-        cdef kernel_columns a
-        a.x, a.x_rows = self.reals(x), x.shape[1]
-        a.out, a.out_rows = self.written(out), out.shape[1]
-        a.n = n
-        a.copied, a.n_copied = <const int64_t *>_address(copied, 8, False), copied.shape[0]
-        a.width = self.width
-        self.table.columns(&a, r0, r1)
-
-    def embedding(self, x, int64_t column, w, int64_t codes, int64_t n, out, int64_t offset, int64_t r0, int64_t r1,
-                  panel=None, dst=None):
-        """Forward over rows [r0, r1); or, where a panel is given, its gradient over r1 rows, codes k0.. of `dst`'s rows."""
-        cdef kernel_embedding a
-        a.x, a.x_rows, a.column = self.reals(x), x.shape[1], column
-        a.w, a.codes, a.n = self.reals(w), codes, n
-        a.out, a.out_rows, a.offset = self.written(out), out.shape[1], offset
-        a.width = self.width
-        if panel is None:
-            self.table.embedding(&a, r0, r1)
-        else:
-            self.table.embedding_gradient(&a, r1, panel, r0, r0 + dst.shape[0], self.written(dst))
-
-    def noise(self, x, out, int64_t n, int64_t r0, int64_t r1, double stddev, seed, stream, uint32_t purpose,
-              int64_t first=0, outputs=None, int activation=0, double alpha=0.1):
-        cdef kernel_dropout a
-        a.x = self.reals(x)
-        a.x_rows = x.shape[1]
-        a.out = self.written(out)
-        a.out_rows = out.shape[1]
-        a.n = n
-        a.keys.seed = seed
-        a.keys.stream = stream
-        a.keys.purpose = purpose
-        a.keys.indices = NULL
-        a.first = first
-        a.stride = (n + 31) // 32 * 32
-        a.scale = stddev
-        a.activation = activation
-        a.alpha = alpha
-        a.outputs = self.reals(outputs)
-        a.outputs_rows = 0 if outputs is None else outputs.shape[1]
-        a.width = self.width
-        self.table.noise(&a, r0, r1)
 
     def regularize(self, double l1, double l2, p, g):
         self.table.regularize(l1, l2, p.shape[0], self.reals(p), self.written(g))

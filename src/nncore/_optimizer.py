@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from math import isfinite
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     LearningRate = float | Callable[[int], float]  # a schedule is a callable
+
+
+_claiming = Lock()  # two networks in two threads may reach for one optimizer
 
 
 class Optimizer:
@@ -202,9 +206,11 @@ class Optimizer:
 
     def _bind(self, network: object) -> None:
         """Make `network` the owner, or raise ValueError if there is another."""
-        if self._owner is None:
-            self._owner = weakref.ref(network)
-        elif self._owner() is not network:
+        with _claiming:
+            if self._owner is None:
+                self._owner = weakref.ref(network)
+            owned = self._owner() is network
+        if not owned:
             raise ValueError(
                 "optimizer has trained another network and keeps that one's state; "
                 f"expected a new {type(self).__name__} for each network"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore.layers import Dense
+from nncore.sparse import CSR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +71,21 @@ def require_plain_dense(network: Any, optimizer: str) -> None:
                     f"layer {index} has {setting}={getattr(layer, setting)!r}; {optimizer} lowers a plain sum of "
                     f"squares: expected {'LBFGS' if setting == 'l2' else 'another optimizer'}, or a layer without it"
                 )
+
+
+def require_dense_rows(X: Any) -> None:
+    """Refuse sparse rows, with which Levenberg-Marquardt's Jacobian would be dense.
+
+    Raises
+    ------
+    ValueError
+        If `X` is sparse.
+    """
+    if isinstance(X, CSR):
+        raise ValueError(
+            "X is sparse; LevenbergMarquardt, for small networks, takes dense rows: expected X.toarray(), or another "
+            "optimizer, such as LBFGS or Adam"
+        )
 
 
 def require_jacobian_memory(n_parameters: int) -> None:

@@ -94,7 +94,12 @@ class _Monitor(Callback):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        best, epoch = state["best"], state["best_epoch"]
+        if best is not None:
+            if not isinstance(best, float | int) or math.isnan(best):
+                raise ValueError(f"best is {best!r}; expected a number")
+            epoch = checks.non_negative_int(epoch, "best_epoch")
+        self.best, self.best_epoch = best, epoch
         self._resumed = True
 
 
@@ -187,8 +192,15 @@ class EarlyStopping(_Monitor):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
+        wait, weights = checks.non_negative_int(state["wait"], "wait"), state["weights"]
+        if weights is not None:
+            found = [checks.numeric(array, "weights") for array in weights]
+            if [array.shape for array in found] != [array.shape for array in _weights(self.network)]:
+                raise ValueError("the best weights have not the shapes of this network's")
+            if not all(math.isfinite(array.sum()) for array in found):
+                raise ValueError("the best weights are not finite")
         super().load_state(state)
-        self._wait, self._weights = state["wait"], state["weights"]
+        self._wait, self._weights = wait, weights
         self._reason = "early stopping" if state["stopped"] else None
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import io
+from nncore import checks, io
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,21 +105,40 @@ class Checkpoint:
                 with zipfile.ZipFile(file) as archive:
                     self._layers, self._dtype, self._weights, _, self._trained = io.read_npz(archive, size)
                     state = _read_state(archive, size)
-                self.settings: dict[str, Any] = state["settings"]
-                self.epoch: int = state["epoch"]
-                self.position: int = state["position"]
-                self._loss_sum: float = state["loss_sum"]
-                self._predictions: Array | None = state["predictions"]
-                self._seconds: float = state["seconds"]
-                self._history = {name: values.tolist() for name, values in state["history"].items()}
-                self._optimizer: dict[str, Any] = state["optimizer"]
-                self._callbacks: list[tuple[str, dict[str, Any]]] = state["callbacks"]
+                self._take(state)
             except MemoryError:
                 raise
             except Exception as error:  # as in `io.load`
                 raise ValueError(
                     f"{self._path} is not a checkpoint from which fit can go on, or is damaged: {error}"
                 ) from error
+
+    def _take(self, state: dict[str, Any]) -> None:
+        self.settings: dict[str, Any] = _of_type(state["settings"], dict, "settings")
+        self.epoch = checks.non_negative_int(state["epoch"], "epoch")
+        self.position = checks.non_negative_int(state["position"], "position")
+        self._loss_sum = checks.finite_float(state["loss_sum"], "loss_sum")
+        self._predictions: Array | None = state["predictions"]
+        if self._predictions is not None:
+            _of_type(self._predictions, np.ndarray, "predictions")
+        self._seconds = checks.finite_float(state["seconds"], "seconds", low=0.0)
+        history = _of_type(state["history"], dict, "history")
+        if any(_of_type(values, np.ndarray, name).shape != (self.epoch,) for name, values in history.items()):
+            raise ValueError(f"its history has not the {self.epoch} epochs that are done")
+        self._history: dict[str, list[float]] = {name: values.tolist() for name, values in history.items()}
+        self._optimizer: dict[str, Any] = _of_type(state["optimizer"], dict, "optimizer")
+        for key in ("name", "settings", "learning_rate"):
+            if key not in self._optimizer:
+                raise ValueError(f"the state of its optimizer has no entry {key!r}")
+        self._callbacks: list[tuple[str, dict[str, Any]]] = []
+        for entry in _of_type(state["callbacks"], list, "callbacks"):
+            name, kept = entry
+            self._callbacks.append((_of_type(name, str, "a callback"), _of_type(kept, dict, f"the state of {name}")))
+
+    @property
+    def epochs_trained(self) -> int:
+        """Epochs trained over the life of the network that is in the file."""
+        return self._trained
 
     def require_fit(
         self,
@@ -165,13 +184,20 @@ class Checkpoint:
         return result
 
     def load_network(self, network: Sequential, optimizer: Optimizer, slots: Any) -> None:
-        """Bring weights, count of epochs and optimizer to where the run was."""
-        n = len(network.get_weights())
-        network._engine.set_weights(self._weights[:n])
-        if len(self._weights) > n:  # what layers keep beside their weights
-            network._engine.set_state(self._weights[n:])
+        """Bring weights, count of epochs and optimizer to where the run was, or raise and leave them as they are."""
+        weights, state = network.get_weights(), network.get_state()
+        gathered = optimizer_state(optimizer)
+        n = len(weights)
+        try:
+            network.set_weights(self._weights[:n])
+            network.set_state(self._weights[n:])
+            load_optimizer_state(optimizer, slots, self._optimizer)
+        except BaseException:
+            network.set_weights(weights)
+            network.set_state(state)
+            load_optimizer_state(optimizer, slots, gathered)
+            raise
         network._epochs_trained = self._trained
-        load_optimizer_state(optimizer, slots, self._optimizer)
 
     def load_history(self, history: History) -> None:
         """Fill in the epochs that are done."""
@@ -180,15 +206,41 @@ class Checkpoint:
         history.seconds = self._seconds
 
     def load_run(self, run: Run) -> None:
-        """Bring the position in the epoch, and the callbacks, to where the run was."""
+        """Bring network, optimizer, callbacks and the position in the epoch to where the run was, or change nothing.
+
+        Raises
+        ------
+        ValueError
+            If the file has what no run of this network can have left.
+        """
+        taken = []
+        try:
+            job = run.source.job if self.position else None  # type: ignore[union-attr]
+            if job is not None:
+                if self.position >= (run.source.steps_per_epoch or 0):
+                    raise ValueError(f"position is {self.position} in epochs of {run.source.steps_per_epoch} steps")
+                recorded = getattr(job.predictions, "shape", None)
+                if getattr(self._predictions, "shape", None) != recorded:
+                    raise ValueError(f"its predictions are not the {recorded} that this fit records")
+            for callback, state in self._matched(run.callbacks):
+                taken.append(callback)
+                callback.load_state(state)
+            self.load_network(run.network, run.optimizer, run.slots)
+        except Exception as error:
+            for callback in taken:
+                callback.__dict__["_resumed"] = False  # what it has taken over is forgotten when it begins anew
+            raise ValueError(f"{self._path} has what no run of this fit can have left: {error}") from error
         run.position = self.position
-        if self.position:
-            job = run.source.job  # type: ignore[union-attr]
+        if job is not None:
             job.loss_sum = self._loss_sum
             if self._predictions is not None:
                 job.predictions[...] = self._predictions
-        for callback, state in self._matched(run.callbacks):
-            callback.load_state(state)
+
+
+def _of_type(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is of type {type(value).__name__}; expected {kind.__name__}")
+    return value
 
 
 def _described(layers: Any, dtype: Any) -> str:

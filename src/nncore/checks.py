@@ -225,6 +225,8 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
         try:
             if not any(item is None or isinstance(item, str | bytes | bytearray) for item in value.flat):
                 return value.astype(_FLOAT64)  # type: ignore[no-any-return]
+        except OverflowError:
+            raise ValueError(f"{name} has an integer beyond the range of float64; expected finite numbers") from None
         except (TypeError, ValueError):
             pass
         raise TypeError(f"{name} has dtype object, with values that are not numbers; expected real numbers")

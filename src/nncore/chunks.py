@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import streams
+from nncore import sparse, streams
 from nncore.errors import NonFiniteData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nncore.sources import Segment
+    from nncore.sparse import Inputs
 
     Array = np.ndarray[Any, Any]
 
@@ -75,7 +76,7 @@ class Chunks:
         self,
         engine: Any,
         given: Any,
-        prepared: Callable[[Any, Any, str], tuple[Array, Array]],
+        prepared: Callable[[Any, Any, str], tuple[Inputs, Array]],
         settings: dict[str, Any],
     ) -> None:
         self._engine = engine
@@ -96,7 +97,7 @@ class Chunks:
         """Yield the steps of an epoch of the run, from 0; `done` is 0, as no run goes on within an epoch of chunks."""
         self._begin()
         size = self._settings["batch_size"]
-        left: tuple[Array, Array, Array] | None = None  # rows of the chunks before, and their numbers
+        left: tuple[Inputs, Array, Array] | None = None  # rows of the chunks before, and their numbers
         seen = 0
         for chunk, (X, y) in enumerate(self._chunks(epoch)):
             self._starts.append(seen)
@@ -112,13 +113,17 @@ class Chunks:
                 continue
             if left is not None:
                 missing = size - len(left[0])
-                head = [np.concatenate((a, b[:missing])) for a, b in zip(left, (X, y, numbers), strict=True)]
+                head = (
+                    sparse.joined(left[0], X[:missing]),
+                    np.concatenate((left[1], y[:missing])),
+                    np.concatenate((left[2], numbers[:missing])),
+                )
                 X, y, numbers = X[missing:], y[missing:], numbers[missing:]
                 left = None
                 if len(head[0]) < size:
-                    left = (head[0], head[1], head[2])
+                    left = head
                     continue
-                yield from self._part(epoch, head[0], head[1], head[2], size)
+                yield from self._part(epoch, *head, size)
             whole = len(X) - len(X) % size
             if whole:
                 yield from self._part(epoch, X[:whole], y[:whole], numbers[:whole], size)
@@ -132,7 +137,7 @@ class Chunks:
             )  # fmt: skip
             raise ValueError(f"X gave no chunk in epoch {epoch + 1} of this call{once}")
 
-    def _chunks(self, epoch: int) -> Iterator[tuple[Array, Array]]:
+    def _chunks(self, epoch: int) -> Iterator[tuple[Inputs, Array]]:
         given = self._given() if callable(self._given) else self._given
         if not hasattr(given, "__iter__"):
             raise TypeError(f"X() returned a {type(given).__name__}; expected an iterator of chunks (X, y)")
@@ -144,7 +149,7 @@ class Chunks:
                 )
             yield self._prepared(pair[0], pair[1], f" of chunk {chunk}")
 
-    def _part(self, epoch: int, X: Array, y: Array, numbers: Array, size: int) -> Iterator[Segment]:
+    def _part(self, epoch: int, X: Inputs, y: Array, numbers: Array, size: int) -> Iterator[Segment]:
         changes = {
             "batch_size": size,
             "shuffle": False,
@@ -168,7 +173,7 @@ class Chunks:
         predictions, y = zip(*self._recorded, strict=True)
         return np.concatenate(predictions), np.concatenate(y)
 
-    def batch(self, job: Any, step: int) -> tuple[Array, Array, None]:
+    def batch(self, job: Any, step: int) -> tuple[Inputs, Array, None]:
         """Return a step's rows; they have no weights."""
         size = self.weight_of(job, step)
         first = max(step, 0) * size

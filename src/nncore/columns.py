@@ -110,7 +110,7 @@ class Columns(Layer):
         make = _uniform if self.initializer == "uniform" else initializers.get(self.initializer, self.activation)
         return [np.asarray(make(n, dim, seed, 1 << 32 | column)) for column, n, dim in self.tables]
 
-    def check_inputs(self, X: Array, name: str) -> None:
+    def check_inputs(self, X: Any, name: str) -> None:
         """Raise ValueError for the first row of `X` in which a code is no whole number or out of range."""
         checks.codes(X, name, self.tables)
 

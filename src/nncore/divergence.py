@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore.errors import DivergenceError
+from nncore.sparse import CSR
 
 if TYPE_CHECKING:
     from nncore.errors import NonFiniteLoss
     from nncore.losses import Loss
     from nncore.network import Sequential
     from nncore.optimizers import Optimizer
+    from nncore.sparse import Inputs
 
     Array = np.ndarray[Any, Any]
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 def report(
     network: Sequential,
     error: NonFiniteLoss,
-    X: Array,
+    X: Inputs,
     y: Array,
     row_weights: Array | None,
     loss: Loss,
@@ -77,8 +79,10 @@ def _by_layer(layers: list[int], arrays: list[Array]) -> dict[int, float] | None
     return {layer: max(_largest(arrays[2 * i]), _largest(arrays[2 * i + 1])) for i, layer in enumerate(layers)}
 
 
-def _largest(array: Array) -> float:
+def _largest(array: Inputs) -> float:
     """Return the largest absolute value; a NaN counts as infinite."""
+    if isinstance(array, CSR):
+        array = array.stored()
     with np.errstate(all="ignore"):
-        largest = float(np.abs(array).max())
+        largest = float(np.abs(array).max(initial=0))
     return float("inf") if np.isnan(largest) else largest

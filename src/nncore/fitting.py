@@ -56,13 +56,13 @@ class Pace:
 
     Parameters
     ----------
-    multiplications_per_pass : int
+    multiplications_per_pass : float
         Of a step's forward pass.
     """
 
     __slots__ = ("seconds_per_step",)
 
-    def __init__(self, multiplications_per_pass: int) -> None:
+    def __init__(self, multiplications_per_pass: float) -> None:
         # Forward and backward are three passes of two operations each, at 5 GFLOP/s or more.
         self.seconds_per_step = 2e-5 + 6 * multiplications_per_pass / 5e9
 
@@ -97,8 +97,8 @@ class Run:
         The record, with the epochs that a run that is resumed has done.
     epochs : int
         When to end.
-    batch_size : int
-        Rows of a step, about.
+    multiplications : float
+        Of a step's forward pass, about.
     validation : callable or None
         Returns what to record of the validation data.
     measures : dict of str to callable
@@ -136,7 +136,7 @@ class Run:
         slots: Any,
         history: History,
         epochs: int,
-        batch_size: int,
+        multiplications: float,
         loss: Loss,
         measures: dict[str, Callable[[Any, Any], float]],
         validation: Callable[[], dict[str, float]] | None,
@@ -154,7 +154,7 @@ class Run:
         self.validation = validation
         self.verbose = verbose
         self._first = history.epochs
-        self.pace = Pace(network._n_parameters * batch_size)
+        self.pace = Pace(multiplications)
         self._snapshot: Any = None
         self.began = perf_counter()
 
@@ -296,7 +296,7 @@ class Run:
             return 1
         if self.deadline is not None:
             left = (self.deadline - perf_counter()) / self.pace.seconds_per_step
-            return max(1, min(n_steps, ceil(left)))
+            return max(1, ceil(min(float(n_steps), left)))
         return n_steps
 
     def _pause(self, job: Any, step: int, done: int) -> None:

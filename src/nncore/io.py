@@ -135,7 +135,8 @@ def load(path: str | os.PathLike[str], backend: str | None = None) -> Sequential
         except Exception as error:  # damage can surface anywhere in zipfile, NumPy's parser of headers, json and here
             raise ValueError(f"{source} is not a network that nncore can load, or is damaged: {error}") from error
     try:
-        network = Sequential(layers, dtype=dtype.name, seed=seed, backend=backend)
+        network = Sequential.__new__(Sequential)  # draws no weights, which a hostile file might make take for ever
+        network._describe(layers, dtype.name, seed, backend)
         n_parameters = sum(len(layer.shapes) for layer in layers)
         network.set_weights(weights[:n_parameters])
         network.set_state(weights[n_parameters:])

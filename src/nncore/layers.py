@@ -56,7 +56,7 @@ class Layer:
         """Return the parameters that training starts from."""
         return []
 
-    def check_inputs(self, X: Array, name: str) -> None:
+    def check_inputs(self, X: Any, name: str) -> None:
         """Raise ValueError where the layer, a network's first, cannot take the numbers of `X`."""
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from nncore import checks, engines, losses, training
+from nncore import checks, engines, losses, sparse, training
 from nncore._network import NetworkBase
 from nncore.history import History
 from nncore.layers import Layer, checked_layers
@@ -75,6 +75,11 @@ class Sequential(NetworkBase):
         seed: int = 0,
         backend: str | None = None,
     ) -> None:
+        self._describe(layers, dtype, seed, backend)
+        self._engine.set_weights(self._initial_weights())
+
+    def _describe(self, layers: Sequence[Layer], dtype: str, seed: int, backend: str | None) -> None:
+        """Be a network with these settings, whose weights are zeros."""
         self._layers = checked_layers(layers)
         self._dtype = checks.dtype(dtype)
         self._seed = checks.seed(seed)
@@ -85,7 +90,6 @@ class Sequential(NetworkBase):
         self._epochs_trained = 0
         self._history: History | None = None
         self._set_up_engine()
-        self._engine.set_weights(self._initial_weights())
 
     def plan(self, batch_size: int = 32, optimizer: str | Optimizer = "adam", *, threads: int | None = None) -> Plan:
         """Say what a training step of `batch_size` rows costs, and how many threads it is worth.
@@ -124,8 +128,8 @@ class Sequential(NetworkBase):
         Parameters
         ----------
         X : array_like of shape (n, n_in)
-            Anything that `numpy.asarray` takes, and data frames. A C-contiguous array of the network's dtype is not
-            copied. A row with NaN gives NaN, and touches no other row.
+            Anything that `numpy.asarray` takes, data frames and sparse matrices. A C-contiguous array of the network's
+            dtype is not copied. A row with NaN gives NaN, and touches no other row.
 
         Returns
         -------
@@ -143,7 +147,7 @@ class Sequential(NetworkBase):
         try:
             return self._engine.predict(X)  # type: ignore[no-any-return]
         except (TypeError, ValueError):  # not ready for the engine: converted, or refused with the reason
-            return self._engine.predict(checks.matrix(X, "X", self.n_in, self._dtype))  # type: ignore[no-any-return]
+            return self._engine.predict(sparse.inputs(self._layers, X, "X", self._dtype))  # type: ignore[no-any-return]
 
     @overload
     def forward(self, X: Any, layers: Literal[False] = False) -> Array: ...
@@ -168,7 +172,7 @@ class Sequential(NetworkBase):
         if not layers:
             return self.predict(X)
         with self._lock:
-            return list(self._engine.forward_layers(checks.matrix(X, "X", self.n_in, self._dtype)))
+            return list(self._engine.forward_layers(sparse.inputs(self._layers, X, "X", self._dtype)))
 
     def evaluate(
         self,
@@ -231,8 +235,9 @@ class Sequential(NetworkBase):
         Parameters
         ----------
         X : array_like of shape (n, n_in), or chunks
-            Anything that `numpy.asarray` takes, and data frames; never modified. A C-contiguous array of the network's
-            dtype is not copied, nor is such a `numpy.memmap`. Without `y`, chunks (X, y); see `nncore.chunks`.
+            Anything that `numpy.asarray` takes, data frames, and sparse matrices where the first layer is `Dense` (see
+            `nncore.sparse`); never modified. A C-contiguous array of the network's dtype is not copied, nor is such a
+            `numpy.memmap`. Without `y`, chunks (X, y); see `nncore.chunks`.
         y : array_like, optional
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
             shape (n,) or (n, 1). None where `X` gives chunks.

@@ -22,6 +22,7 @@ from nncore.errors import NonFiniteData, NonFiniteLoss
 from nncore.heads import head_for
 from nncore.numpy_layers import Rows
 from nncore.numpy_parameters import NumpyParameters, all_finite
+from nncore.sparse import CSR
 from nncore.specs import LayerSpec
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from nncore.losses import Loss
     from nncore.numpy_parameters import NumpySlots
     from nncore.optimizers import Optimizer
+    from nncore.sparse import Inputs
 
     Array = np.ndarray[Any, Any]
 
@@ -78,7 +80,7 @@ class NumpyEngine(NumpyParameters):
 
     # ------------------------------------------------------------------------------------------------ forward
 
-    def predict(self, X: Array) -> Array:
+    def predict(self, X: Inputs) -> Array:
         """Return the outputs (n, n_out) for `X` (n, n_in), a C-contiguous array of the engine's dtype."""
         self._require_ready(X)
         step = max(_LEAST_PIECE, _PIECE // self.n_parameters)
@@ -90,30 +92,32 @@ class NumpyEngine(NumpyParameters):
                 result[start : start + step] = self._forward(X[start : start + step])[-1]
             return result
 
-    def forward_layers(self, X: Array) -> list[Array]:
+    def forward_layers(self, X: Inputs) -> list[Array]:
         """Return every layer's output, after its activation."""
         self._require_ready(X)
         with np.errstate(all="ignore"):
             return self._forward(X)[1:]
 
-    def _require_ready(self, X: Array) -> None:
-        if type(X) is not np.ndarray or X.dtype != self.dtype or not X.flags.c_contiguous:
+    def _require_ready(self, X: Inputs) -> None:
+        ready = isinstance(X, CSR) or (type(X) is np.ndarray and X.flags.c_contiguous)
+        if not ready or X.dtype != self.dtype:
             raise TypeError(f"X must be a C-contiguous array of {self.dtype}")
-        if X.ndim != 2 or X.shape[1] != self.n_in or X.shape[0] == 0:
+        if len(X.shape) != 2 or X.shape[1] != self.n_in or X.shape[0] == 0:
             raise ValueError(f"X has shape {X.shape}; this network takes (n, {self.n_in}) with n > 0")
         self._check_codes(X)
 
-    def _check_codes(self, X: Array) -> None:
-        checks.codes(X, "X", self._layers[0].spec.tables)
+    def _check_codes(self, X: Inputs) -> None:
+        if not isinstance(X, CSR):
+            checks.codes(X, "X", self._layers[0].spec.tables)
 
-    def _forward(self, x: Array) -> list[Array]:
+    def _forward(self, x: Inputs) -> list[Array]:
         """Return ``[x, output of layer 0, output of layer 1, ...]``."""
         *outputs, z = self._forward_to_logits(x, None)
         return [*outputs, self._layers[-1].activation(z)]
 
-    def _forward_to_logits(self, x: Array, rows: Rows | None) -> list[Array]:
+    def _forward_to_logits(self, x: Inputs, rows: Rows | None) -> list[Array]:
         """Return `x`, the hidden layers' outputs, and what the last layer's activation gets."""
-        outputs = [x]
+        outputs: list[Any] = [x]
         for layer in self._layers[:-1]:
             outputs.append(layer.forward(outputs[-1], rows))
         return [*outputs, self._layers[-1].logits(outputs[-1], rows)]
@@ -121,7 +125,7 @@ class NumpyEngine(NumpyParameters):
     # ----------------------------------------------------------------------------------------------- gradient
 
     def loss_and_gradients(
-        self, X: Array, y: Array, loss: str | Loss, weights: Array | None = None
+        self, X: Inputs, y: Array, loss: str | Loss, weights: Array | None = None
     ) -> tuple[float, list[Array]]:
         """Return the mean loss over the rows and its gradients, in the order of `get_weights`.
 
@@ -146,7 +150,7 @@ class NumpyEngine(NumpyParameters):
             return _mean(row_losses, weights), self._arrays(self._gradient)
 
     def _backward(
-        self, x: Array, y: Array, head: Head, rows: Rows, weights: Array | None = None
+        self, x: Inputs, y: Array, head: Head, rows: Rows, weights: Array | None = None
     ) -> tuple[Array, list[Array]]:
         """Set the gradient to that of the batch's mean loss; return the rows' losses and each layer's outputs."""
         *inputs, z = self._forward_to_logits(x, rows)
@@ -167,7 +171,7 @@ class NumpyEngine(NumpyParameters):
 
     # ----------------------------------------------------------------------------------------------- training
 
-    def job(self, X: Array, y: Array, **settings: Any) -> NumpyJob:
+    def job(self, X: Inputs, y: Array, **settings: Any) -> NumpyJob:
         """Describe a training run over the rows of `X`; see `NumpyJob`."""
         self._check_codes(X)
         return NumpyJob(self, X, y, **settings)
@@ -330,7 +334,7 @@ class NumpyJob:
     def __init__(
         self,
         engine: NumpyEngine,
-        X: Array,
+        X: Inputs,
         y: Array,
         *,
         loss: str | Loss,
@@ -383,7 +387,7 @@ class NumpyJob:
         first = self._first_row + step_of_epoch * self._batch_size
         return Rows(self._seed, self._first_epoch + epoch, first, True)
 
-    def batch(self, step: int) -> tuple[slice | Array, Array, Array]:
+    def batch(self, step: int) -> tuple[slice | Array, Inputs, Array]:
         """Return the indices of a step's rows, and the rows themselves of X and y."""
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         part = slice(step_of_epoch * self._batch_size, (step_of_epoch + 1) * self._batch_size)
@@ -437,12 +441,17 @@ def row_factors(weights: Array) -> Array:
     return factors
 
 
-def require_finite(argument: str, batch: Array, rows: slice | Array = slice(None)) -> None:
+def require_finite(argument: str, batch: Inputs, rows: slice | Array = slice(None)) -> None:
     """Raise `NonFiniteData` for the first row of `batch` with a number that is not finite.
 
     `rows` are the batch's rows in the array that the user gave.
     """
     if batch.dtype.kind == "i":
+        return
+    if isinstance(batch, CSR):
+        found = batch.first_not_finite()
+        if found is not None:
+            raise NonFiniteData(argument, int(found + (rows.start or 0) if isinstance(rows, slice) else rows[found]))
         return
     flat = batch.reshape(-1)
     # One quick pass: the sum of squares is finite, or something is not (or has only overflowed).

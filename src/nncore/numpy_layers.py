@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nncore import activations, streams
+from nncore.sparse import CSR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
     from nncore.activations import Activation
+    from nncore.sparse import Inputs
     from nncore.specs import LayerSpec
 
     Array = np.ndarray[Any, Any]
@@ -86,17 +88,17 @@ class NumpyDense(_Activated):
         self.gradients = gradients
         self.spec = spec
 
-    def linear(self, x: Array) -> Array:
+    def linear(self, x: Inputs) -> Array:
         """Return z."""
         z: Array = x @ self.weight
         z += self.bias
         return z
 
-    def forward(self, x: Array, rows: Rows | None) -> Array:
+    def forward(self, x: Inputs, rows: Rows | None) -> Array:
         """Return f(z)."""
         return self.activated(self.logits(x, rows), rows)
 
-    def logits(self, x: Array, rows: Rows | None) -> Array:
+    def logits(self, x: Inputs, rows: Rows | None) -> Array:
         """Return z."""
         if rows is not None:
             self.x = x
@@ -104,7 +106,10 @@ class NumpyDense(_Activated):
 
     def backward(self, d: Array, needed: bool) -> Array | None:
         """Return d W^T; dW = x^T d, db = sum of d."""
-        np.matmul(self.x.T, d, out=self.gradients[0])
+        if isinstance(self.x, CSR):
+            self.x.transposed_product(d, self.gradients[0])
+        else:
+            np.matmul(self.x.T, d, out=self.gradients[0])
         np.add.reduce(d, axis=0, out=self.gradients[1])
         self.still_idle(len(d))
         return d @ self.weight.T if needed else None

@@ -44,6 +44,8 @@ class Schedule:
     def __init__(self, learning_rate: float, warmup: int) -> None:
         self.learning_rate = checks.finite_float(learning_rate, "learning_rate", low=0.0)
         self.warmup = checks.non_negative_int(warmup, "warmup")
+        if self.warmup > 2**53:
+            raise ValueError(f"warmup is {self.warmup}; expected at most 2**53")
 
     def __call__(self, step: int) -> float:
         """Return the rate of update `step`, counted from 0."""
@@ -66,6 +68,14 @@ class Schedule:
         """Return the call that makes one with the same settings."""
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in (*self._SETTINGS, "warmup"))
         return f"{type(self).__name__}({settings})"
+
+
+def _updates(value: Any, name: str) -> int:
+    """Return a number of updates, which a float has exactly."""
+    number = checks.positive_int(value, name)
+    if number > 2**53:
+        raise ValueError(f"{name} is {number}; expected at most 2**53")
+    return number
 
 
 class Constant(Schedule):
@@ -122,7 +132,7 @@ class Step(Schedule):
 
     def __init__(self, learning_rate: float = 1e-3, every: int = 1000, factor: float = 0.1, warmup: int = 0) -> None:
         super().__init__(learning_rate, warmup)
-        self.every = checks.positive_int(every, "every")
+        self.every = _updates(every, "every")
         self.factor = checks.finite_float(factor, "factor", above=0.0, high=1.0)
 
     def _rate(self, step: int) -> float:
@@ -156,7 +166,7 @@ class Exponential(Schedule):
 
     def __init__(self, learning_rate: float = 1e-3, steps: int = 1000, factor: float = 0.9, warmup: int = 0) -> None:
         super().__init__(learning_rate, warmup)
-        self.steps = checks.positive_int(steps, "steps")
+        self.steps = _updates(steps, "steps")
         self.factor = checks.finite_float(factor, "factor", above=0.0, high=1.0)
 
     def _rate(self, step: int) -> float:
@@ -196,7 +206,7 @@ class Cosine(Schedule):
 
     def __init__(self, learning_rate: float = 1e-3, steps: int = 1000, end: float = 0.0, warmup: int = 0) -> None:
         super().__init__(learning_rate, warmup)
-        self.steps = checks.positive_int(steps, "steps")
+        self.steps = _updates(steps, "steps")
         self.end = checks.finite_float(end, "end", low=0.0, high=self.learning_rate)
 
     def _rate(self, step: int) -> float:
@@ -249,7 +259,7 @@ class OneCycle(Schedule):
         warmup: int = 0,
     ) -> None:
         super().__init__(learning_rate, warmup)
-        self.steps = checks.positive_int(steps, "steps")
+        self.steps = _updates(steps, "steps")
         if self.steps < 2:
             raise ValueError(f"steps is {steps}; expected at least 2, one up and one down")
         self.rise = checks.finite_float(rise, "rise", above=0.0, below=1.0)

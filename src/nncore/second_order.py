@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks, engines
+from nncore import _whole_batch, checks, engines
 from nncore._jacobian import mean_squared_error, normal_equations
 from nncore._line_search import strong_wolfe
 from nncore._optimizer import Optimizer
-from nncore._whole_batch import l2_of_parameters, require_jacobian_memory, require_plain_dense, require_smooth
 from nncore.errors import NonFiniteLoss
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     Pairs = list[tuple[Vector, Vector]]
 
     from nncore.losses import Loss
+    from nncore.sparse import Inputs
 
 
 class SecondOrder(Optimizer):
@@ -122,7 +122,7 @@ class LBFGS(SecondOrder):
         self._shapes: list[tuple[int, ...]] | None = None  # of the arrays that the vectors are made of
 
     def _engine_for(self, network: Any) -> Engine:
-        require_smooth(network, type(self).__name__)
+        _whole_batch.require_smooth(network, type(self).__name__)
         engine = Engine(network, self)
         if self._shapes is not None and self._shapes != engine.shapes:
             raise ValueError(
@@ -220,8 +220,8 @@ class LevenbergMarquardt(SecondOrder):
         super().check_run(names, loss, batch_size, n_rows)
 
     def _engine_for(self, network: Any) -> Engine:
-        require_plain_dense(network, type(self).__name__)
-        require_jacobian_memory(network.n_parameters)
+        _whole_batch.require_plain_dense(network, type(self).__name__)
+        _whole_batch.require_jacobian_memory(network.n_parameters)
         return Engine(network, self)
 
     def iterate(self, problem: Problem) -> None:
@@ -272,15 +272,17 @@ class Engine:
         self.activations = [layer.activation for layer in network.layers]
         self.dtype = network.dtype
         self.shapes = [array.shape for array in self.inner.get_weights()]
-        self.l2 = l2_of_parameters(network)
+        self.l2 = _whole_batch.l2_of_parameters(network)
 
     def job(
-        self, X: Array, y: Array, *, loss: Loss, batch_size: int, shuffle: bool, seed: int, first_epoch: int,
+        self, X: Inputs, y: Array, *, loss: Loss, batch_size: int, shuffle: bool, seed: int, first_epoch: int,
         optimizer: SecondOrder, slots: Any, record: bool, threads: int | None, weights: Array | None = None,
     ) -> Problem:  # fmt: skip
         """Describe a run; batches and their order have no meaning here."""
         if weights is not None and isinstance(optimizer, LevenbergMarquardt):
             raise ValueError("sample_weight or class_weight is given; LevenbergMarquardt counts all rows alike")
+        if isinstance(optimizer, LevenbergMarquardt):
+            _whole_batch.require_dense_rows(X)
         return Problem(self, X, y, loss, record, threads, weights)
 
     def run(self, problem: Problem, first_step: int, n_steps: int) -> None:
@@ -321,7 +323,7 @@ class Problem:
     def __init__(
         self,
         engine: Engine,
-        X: Array,
+        X: Inputs,
         y: Array,
         loss: Loss,
         record: bool,
@@ -330,7 +332,7 @@ class Problem:
     ) -> None:
         self.engine = engine
         self.weights = weights
-        self.data = X, y
+        self.data: tuple[Any, Array] = X, y
         self.loss = loss
         self.threads = threads
         self.record = record

@@ -14,6 +14,8 @@ from nncore import streams
 from nncore.errors import NonFiniteData
 
 if TYPE_CHECKING:
+    from nncore.sparse import Inputs
+
     Array = np.ndarray[Any, Any]
     Segment = tuple[Any, int, int]  # a job, its first step, and the one after its last
 
@@ -44,7 +46,7 @@ class Arrays:
     def __init__(
         self,
         engine: Any,
-        X: Array,
+        X: Inputs,
         y: Array,
         rows: Array | None,
         settings: dict[str, Any],
@@ -73,7 +75,7 @@ class Arrays:
         """Return each row's prediction before its batch's update, and the targets."""
         return self.job.predictions, self.y
 
-    def batch(self, job: Any, step: int) -> tuple[Array, Array, Array | None]:
+    def batch(self, job: Any, step: int) -> tuple[Inputs, Array, Array | None]:
         """Return a step's rows, and their weights as the engine has them."""
         at, weights = self._at(job, step), self._settings["weights"]
         return self.X[at], self.y[at], None if weights is None else weights[at]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks, engines
+from nncore import checks, engines, sparse
 from nncore.layers import Dense
 from nncore.network import Sequential
 
@@ -136,11 +136,12 @@ def cross_check(
     # What is small by cancellation has the rounding errors of what it came from: of the last layer's z in the loss,
     # of that times the inputs in the gradients.
     outputs = [array for name, array in plain.items() if name.startswith("output")]
-    inputs = [checks.matrix(X, "X", net.n_in, net.dtype), *outputs[:-1]]
+    inputs = [sparse.inputs(net.layers, X, "X", net.dtype), *outputs[:-1]]
+    stored = [array.stored() if isinstance(array, sparse.CSR) else array for array in inputs]
     with np.errstate(all="ignore"):
         z = inputs[-1] @ weights[-2] + weights[-1] if isinstance(net.layers[-1], Dense) else outputs[-1]
         largest = float(np.abs(z).max())
-        widest = max(1.0, *(float(np.abs(array).max()) for array in inputs))
+        widest = max(1.0, *(float(np.abs(array).max(initial=0)) for array in stored))
     floors = {"output": float(np.finfo(net.dtype).tiny), "loss": 1e-3 * largest, "gradient": 1e-3 * largest * widest}
     return max(_compare(name, native[name], plain[name], tolerance, floors[name.split()[0]]) for name in plain)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks, losses, metrics, optimizers, targets, weights
+from nncore import checks, losses, metrics, optimizers, sparse, targets, weights
 from nncore.errors import DivergenceError, NonFiniteData, NonFiniteLoss
 from nncore.fitting import Run, undo
 from nncore.history import History
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nncore.losses import Loss
     from nncore.network import LossLike, Sequential
     from nncore.optimizers import Optimizer
+    from nncore.sparse import Inputs
 
     Array = np.ndarray[Any, Any]
     Metric = str | Callable[[Any, Any], float]
@@ -89,13 +90,16 @@ def fit(
 
     chunks = y is None and given_as_chunks(X)
     rows: Array | None = None  # which of the rows given are trained on; None is all
-    held_out: tuple[Array, Array, Array | None] | None = None  # X, y and weights
+    held_out: tuple[Inputs, Array, Array | None] | None = None  # X, y and weights
     given_weights: Array | None = None
     row_weights: Array | None = None
     mapped = isinstance(X, np.memmap)  # then nobody knows how long it takes to read a row
+    spared = 0.0  # multiplications of a row's forward pass that sparse X does without
     if not chunks:
-        X = checks.matrix(X, "X", network.n_in, network.dtype)
+        X = sparse.inputs(network.layers, X, "X", network.dtype)
         network.layers[0].check_inputs(X, "X")
+        if isinstance(X, sparse.CSR):
+            spared = (network.n_in - X.mean_stored()) * network.layers[0].n_out
         y = _targets(network, y, len(X), loss)
         given_weights = weights.samples(sample_weight, len(X))
     elif sample_weight is not None or class_weight is not None:
@@ -148,9 +152,7 @@ def fit(
     engine = optimizer._engine_for(network)
     fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
-    if checkpoint is not None:
-        checkpoint.load_network(network, optimizer, slots)
-    before, trained = network._history, network._epochs_trained
+    before, trained = network._history, network._epochs_trained if checkpoint is None else checkpoint.epochs_trained
     settings = {
         "loss": loss,
         "batch_size": batch_size,
@@ -174,7 +176,7 @@ def fit(
         slots,
         history,
         epochs,
-        batch_size or 1,
+        max((network._n_parameters - spared) * (batch_size or 1), network._n_parameters),
         loss,
         measures,
         None if held_out is None else _validation(network, held_out, loss, measures),
@@ -183,7 +185,12 @@ def fit(
     if called or max_seconds is not None:
         run.watch(called, max_seconds, made_with)
     if checkpoint is not None:
-        checkpoint.load_run(run)
+        try:
+            checkpoint.load_run(run)
+        except ValueError:
+            if fresh:
+                optimizer._release()
+            raise
     if mapped:
         run.pace.be_careful()
     network._history = history
@@ -241,7 +248,7 @@ def train_step(
     loss = trainable_loss(network, loss)
     made = isinstance(optimizer, str)
     optimizer = optimizers.get(optimizer)
-    X = checks.matrix(X, "X", network.n_in, network.dtype)
+    X = sparse.inputs(network.layers, X, "X", network.dtype)
     y = _targets(network, y, len(X), loss)
     optimizer.check_run(None, loss.name, len(X), len(X))
     row_weights = weights.for_engine(weights.samples(sample_weight, len(X)), class_weight, y, loss, "rows")
@@ -291,7 +298,7 @@ def evaluate(
     """Return the loss and the metrics of `network` on data; see `Sequential.evaluate`."""
     loss = resolved_loss(network, loss)
     measures = named_metrics(metrics)
-    X = checks.matrix(X, "X", network.n_in, network.dtype)
+    X = sparse.inputs(network.layers, X, "X", network.dtype)
     y = _targets(network, y, len(X), loss)
     row_weights = weights.for_engine(weights.samples(sample_weight, len(X)), None, y, loss, "rows")
     _require_finite_rows(X, y)
@@ -303,7 +310,7 @@ def loss_and_gradients(
 ) -> tuple[float, list[Array]]:
     """Return the loss and its gradients; see `Sequential.loss_and_gradients`."""
     loss = trainable_loss(network, loss)
-    X = checks.matrix(X, "X", network.n_in, network.dtype)
+    X = sparse.inputs(network.layers, X, "X", network.dtype)
     y = _targets(network, y, len(X), loss)
     row_weights = weights.for_engine(weights.samples(sample_weight, len(X)), class_weight, y, loss, "rows")
     try:
@@ -350,13 +357,13 @@ def _targets(network: Sequential, y: Any, n_rows: int, loss: Loss, name: str = "
 
 def _validation_data(
     network: Sequential, given: Any, validation_split: float, loss: Loss
-) -> tuple[Array, Array, Array | None]:
+) -> tuple[Inputs, Array, Array | None]:
     if validation_split != 0:
         raise ValueError("validation_data and validation_split are both given; expected one of them")
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         what = f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
         raise TypeError(f"validation_data is {what}; expected (X, y) or (X, y, sample_weight)")
-    X = checks.matrix(given[0], "validation_data X", network.n_in, network.dtype)
+    X = sparse.inputs(network.layers, given[0], "validation_data X", network.dtype)
     network.layers[0].check_inputs(X, "validation_data X")
     y = _targets(network, given[1], len(X), loss, "validation_data y")
     row_weights = weights.samples(given[2] if len(given) == 3 else None, len(X), "validation_data sample_weight")
@@ -366,8 +373,8 @@ def _validation_data(
 
 
 def _split(
-    network: Sequential, X: Array, y: Array, fraction: float, seed: int, loss: Loss, called: tuple[Callback, ...]
-) -> tuple[Array, Array, Array, tuple[Array, Array]]:
+    network: Sequential, X: Inputs, y: Array, fraction: float, seed: int, loss: Loss, called: tuple[Callback, ...]
+) -> tuple[Inputs, Array, Array, tuple[Inputs, Array]]:
     """Return the data to train on, their rows, and the data held out."""
     from nncore import validation  # many programs go without
 
@@ -382,7 +389,7 @@ def _split(
 
 def _validation(
     network: Sequential,
-    held_out: tuple[Array, Array, Array | None],
+    held_out: tuple[Inputs, Array, Array | None],
     loss: Loss,
     measures: dict[str, Callable[[Any, Any], float]],
 ) -> Callable[[], dict[str, float]]:
@@ -393,8 +400,8 @@ def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict
     """Return the source of rows that arrive in chunks."""
     from nncore.chunks import Chunks
 
-    def prepared(X: Any, y: Any, of: str) -> tuple[Array, Array]:
-        X = checks.matrix(X, "X" + of, network.n_in, network.dtype)
+    def prepared(X: Any, y: Any, of: str) -> tuple[Inputs, Array]:
+        X = sparse.inputs(network.layers, X, "X" + of, network.dtype)
         network.layers[0].check_inputs(X, "X" + of)
         return X, _targets(network, y, len(X), loss, "y" + of)
 
@@ -404,7 +411,7 @@ def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict
 def _diverged(
     network: Sequential,
     error: NonFiniteLoss,
-    X: Array,
+    X: Inputs,
     y: Array,
     row_weights: Array | None,
     loss: Loss,
@@ -415,7 +422,7 @@ def _diverged(
     return report(network, error, X, y, row_weights, loss, optimizer)
 
 
-def _require_finite_rows(X: Array, y: Array, rows: slice | Array = slice(None), prefix: str = "") -> None:
+def _require_finite_rows(X: Inputs, y: Array, rows: slice | Array = slice(None), prefix: str = "") -> None:
     with np.errstate(all="ignore"):
         require_finite(prefix + "X", X, rows)
         if y.ndim == 2 or y.dtype.kind == "i":  # another shape is for a loss of the user's, and was looked through
@@ -443,7 +450,7 @@ def _claim(optimizer: Optimizer, network: Sequential) -> Any:
 
 def _scores(
     network: Sequential,
-    X: Array,
+    X: Inputs,
     y: Array,
     row_weights: Array | None,
     loss: Loss,

@@ -54,6 +54,9 @@ def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> Arr
     return weights
 
 
+_MOST_CLASSES = 2**24  # larger numbers are none of classes, and there is a weight for each up to the largest
+
+
 def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: Loss, what: str) -> Array | None:
     """Return the product of the two kinds of weights as the engines take it; None where there are none.
 
@@ -78,7 +81,7 @@ def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: L
     weights = sample_weight
     if class_weight is not None:
         classes = by_class(class_weight, y, loss)
-        weights = classes if weights is None else weights * math.ldexp(1.0, -math.frexp(weights.max())[1]) * classes
+        weights = classes if weights is None else np.ldexp(weights, -math.frexp(weights.max())[1]) * classes
     if weights is None:
         return None
     largest = float(weights.max())
@@ -147,7 +150,7 @@ def by_class(class_weight: Any, y: Array, loss: Loss) -> Array:
 
 def _classes(y: Array, loss: Loss) -> tuple[Array, dict[int, int]]:
     """Return the index of each row's class, and the classes' names where they are not their indices."""
-    if y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0:
+    if y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < _MOST_CLASSES:
         return y.astype(np.intp, copy=False), {}
     if y.ndim == 2 and y.shape[1] > 1 and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
         return y.argmax(axis=1), {}
