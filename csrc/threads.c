@@ -71,20 +71,14 @@ struct nn_team {
 };
 
 static atomic_int set_threads, forced_threads, forked;
-static atomic_int default_threads; /* bound of the number that nobody has set; 0 for none */
-static int usual_threads(void);
-static int threads_at_load;              /* the usual number then: where it is lower later, someone limits us */
+static atomic_int default_bound;         /* bound of the number that nobody has set; 0 for none */
+static int threads_at_load;              /* OpenMP's number then: where it is lower later, someone limits us */
 static _Thread_local int spread;         /* how many of this thread's helpers were put on cores of their own */
 static _Atomic int64_t contended_until;  /* ns */
 static atomic_int seen[MOST_LOGGED + 1]; /* seen[n]: teams of n since nn_force_threads */
 
 static void after_fork_in_child(void) {
     atomic_store(&forked, 1); /* also where it was another library that used the pool */
-}
-
-__attribute__((constructor)) static void begin(void) {
-    pthread_atfork(NULL, NULL, after_fork_in_child);
-    threads_at_load = usual_threads();
 }
 
 static void meet(nn_team *team, int counts) {
@@ -179,7 +173,7 @@ static int run_team(nn_team *team, int n_threads, nn_task task, void *context, i
     nn_pool_run(workers, helpers, in_worker, &c);
     return helpers + 1;
 }
-static int usual_threads(void) { return nn_pool_most_threads(); }
+static int default_threads(void) { return nn_pool_most_threads(); }
 static int cores(void) { return nn_pool_cores(); }
 const char *nn_openmp(void) { return "none, POSIX threads"; }
 #else
@@ -194,7 +188,7 @@ static int run_team(nn_team *team, int n_threads, nn_task task, void *context, i
     }
     return ran;
 }
-static int usual_threads(void) { return omp_get_max_threads(); }
+static int default_threads(void) { return omp_get_max_threads(); }
 static int cores(void) { return omp_get_num_procs(); }
 const char *nn_openmp(void) {
 #if defined(__clang__)
@@ -219,9 +213,14 @@ int nn_parallel(int n_threads, nn_task task, void *context) {
     return ran;
 }
 
+__attribute__((constructor)) static void begin(void) {
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+    threads_at_load = default_threads();
+}
+
 /* OpenMP's own number is what OMP_NUM_THREADS says at first, and what threadpoolctl changes. */
 int nn_max_threads(void) {
-    const int set = atomic_load(&set_threads), bound = atomic_load(&default_threads), now = usual_threads();
+    const int set = atomic_load(&set_threads), bound = atomic_load(&default_bound), now = default_threads();
     int most = set ? set : now;
     if (set && now < threads_at_load && now < most) most = now;
     if (!set && bound && bound < most) most = bound;
@@ -231,7 +230,7 @@ int nn_max_threads(void) {
 }
 void nn_set_max_threads(int n) { atomic_store(&set_threads, n); }
 int nn_set_threads(void) { return atomic_load(&set_threads); }
-void nn_limit_default_threads(int n) { atomic_store(&default_threads, n); }
+void nn_limit_default_threads(int n) { atomic_store(&default_bound, n); }
 
 int nn_forced_threads(void) { return atomic_load(&forced_threads); }
 void nn_force_threads(int n) {

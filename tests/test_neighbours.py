@@ -91,6 +91,27 @@ print(json.dumps([here, *there, work.train({width})]))
 
 
 @linux
+def test_a_pool_trains_on_a_read_only_mapped_file(tmp_path):
+    """Which joblib makes of a large array; each child maps it, and none copies it."""
+    code = f"""
+import json, multiprocessing, zlib, numpy as np, nncore as nn
+from nncore import checks
+path = {str(tmp_path / "X.npy")!r}
+np.save(path, np.random.default_rng(1).standard_normal((4096, 16)).astype(np.float32))
+def train(how):
+    X = np.load(path, mmap_mode=how)
+    assert how is None or np.shares_memory(checks.matrix(X, "X", 16, X.dtype), X) and not X.flags.writeable
+    net = nn.MLP([16, 8, 1], backend="native")
+    net.fit(X, X[:, :1].copy(), epochs=2)
+    return zlib.crc32(net.predict(X).tobytes())
+here = train(None)
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(json.dumps([here, *pool.map(train, ["r"] * 4)]))
+"""
+    assert len(set(run(code))) == 1
+
+
+@linux
 def test_a_child_forked_while_another_thread_trains(backend):
     """Its own networks work; the one that was in the middle of a step says so, and nothing waits for ever."""
     code = (
