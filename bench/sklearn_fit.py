@@ -1,6 +1,7 @@
 """Whole `fit` calls of nncore's estimators beside scikit-learn's, with the same parameters, on the bundled data sets.
 
-Run as ``python bench/sklearn_fit.py``; options: ``--rounds`` and ``--quick`` (without the rows on predictions and grids).
+Run as ``python bench/sklearn_fit.py``; options: ``--rounds`` and ``--quick`` (without the rows
+on predictions and grids).
 The two take turns, and a figure is the median over the rounds; their ratio is the median of the rounds' ratios. Both
 give the same network, so that both do the same number of epochs.
 """
@@ -54,7 +55,10 @@ def fits(rounds: int) -> None:
         mine, other, ratio = in_turn(lambda: nets[0].fit(X, y), lambda: nets[1].fit(X, y), rounds)  # noqa: B023
         ratios.append(ratio)
         epochs = f"{nets[0].n_iter_}" if nets[0].n_iter_ == nets[1].n_iter_ else f"{nets[0].n_iter_}/{nets[1].n_iter_}"
-        print(f"| {name} | {kinds[0].__name__} | {mine * 1e3:.1f} | {other * 1e3:.1f} | {ratio:.1f} | {epochs} |", flush=True)
+        print(
+            f"| {name} | {kinds[0].__name__} | {mine * 1e3:.1f} | {other * 1e3:.1f} | {ratio:.1f} | {epochs} |",
+            flush=True,
+        )
     print(f"\ngeometric mean {statistics.geometric_mean(ratios):.2f}, least {min(ratios):.2f}")
 
 
@@ -73,7 +77,10 @@ def predictions(rounds: int) -> None:
         return run
 
     mine, other, ratio = in_turn(single(nets[0]), single(nets[1]), rounds)
-    print(f"predict_proba of one row of the digits: {mine * 1e3:.1f} us, scikit-learn {other * 1e3:.1f} us, {ratio:.1f} times")
+    print(
+        f"predict_proba of one row of the digits: {mine * 1e3:.1f} us, scikit-learn {other * 1e3:.1f} us, "
+        f"{ratio:.1f} times"
+    )
     mine, other, ratio = in_turn(lambda: nets[0].predict_proba(many), lambda: nets[1].predict_proba(many), rounds)
     print(f"of 100,000 rows: {mine * 1e3:.0f} ms, scikit-learn {other * 1e3:.0f} ms, {ratio:.1f} times")
 

