@@ -22,7 +22,7 @@ keras_like = nn.Sequential(
 )
 print(keras_like.summary())  # 4 * 64 + 64, 64 * 32 + 32, 32 + 1
 
-torch_like = nn.MLP([4, 8, 4, 1], activation="relu", output="sigmoid")
+torch_like = nn.MLP([4, 8, 4, 1], activation="relu", output="sigmoid", seed=1)
 print(torch_like.summary())  # 4 * 8 + 8, 8 * 4 + 4, 4 + 1
 
 # Made-up data: is the sum of the squares of four numbers above its median?
