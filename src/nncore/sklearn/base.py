@@ -446,7 +446,9 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         arrays = self._arrays()
         if model.key[0][0] != X.shape[1] or model.key[1] != self.activation or not model.holds(arrays):
             return None
-        model.load(arrays, self._state(), False)
+        model.views.load(False)
+        if "running_means_" in own:
+            model.engine.set_state(self._state())
         return model.engine.predict(X if X.flags.c_contiguous else np.ascontiguousarray(X))  # type: ignore[no-any-return]
 
     def _outputs_of(self, X: Any) -> Array:
