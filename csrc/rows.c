@@ -231,7 +231,7 @@ static void ask_for_loss(const run *c, const batch *b, int n_threads, failure *m
     const unsigned mode = nn_keep_subnormals();
     const nn_status status = c->job->given(c->job->context, b->order, b->first, b->rows, &losses);
     nn_restore_mode(mode);
-    c->job->loss_sum += losses;
+    c->job->loss_sum += c->job->by_batch ? losses * b->scale * (double)b->rows : losses;
     if (status == NN_OK) return;
     *mine = (failure){status, 0, -1};
     for (int64_t r = 0; r < b->rows && mine->layer < 0; r++)

@@ -173,7 +173,7 @@ class Optimizer:
                 return rates
         except (TypeError, ValueError):
             pass
-        return np.array([_checked(value, step) for step, value in enumerate(values, start=self.steps)], np.float64)
+        return np.array([checked_rate(value, step) for step, value in enumerate(values, start=self.steps)], np.float64)
 
     def on_epoch_end(self, logs: Mapping[str, float]) -> None:
         """Tell a schedule that wants to know how an epoch went: `logs` are its loss and metrics, by name."""
@@ -335,7 +335,7 @@ class Optimizer:
         self.load_state(saved["state"])
 
 
-def _checked(rate: Any, step: int) -> float:
+def checked_rate(rate: Any, step: int) -> float:
     """Return a schedule's rate as a float, or refuse it; NumPy's and other libraries' numbers are taken."""
     try:
         value = float(rate)

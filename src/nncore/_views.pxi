@@ -89,6 +89,8 @@ cdef class NativeViews:
             status = nn_loss_and_gradient(self.engine.plan, &job.c, &value, gradient, &bytes_needed)
         self.unpack(gradient)
         self.engine.leave()
+        if status == NN_STOPPED:
+            job.raise_error()
         if status != NN_OK:
             _refuse(status, bytes_needed, &job.c, 0)
         return value

@@ -18,6 +18,8 @@ from nncore.errors import NonFiniteLoss
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nncore.sklearn._watch import Validation, Watch
+
     Array = np.ndarray[Any, Any]
 
 
@@ -46,10 +48,12 @@ class Epochs:
     solver : Solver
     loss_of : callable
         Returns an epoch's loss from the sums of the losses and of the penalties, and the order of the rows.
-    score : callable or None
-        Returns the validation score, for early stopping.
-    watch : callable or None
-        Called with the epoch's index and its record; returns whether to stop.
+    validation : Validation or None
+        Rows whose score is recorded.
+    early : bool
+        Whether that score, in place of the loss, says when to end and which weights are kept.
+    watch : Watch or None
+        Looks at the record of each epoch; says whether to stop.
     """
 
     def __init__(
@@ -59,15 +63,17 @@ class Epochs:
         rows: Any,
         solver: Any,
         loss_of: Callable[[float, float, Array | None], float],
-        score: Callable[[], float] | None,
-        watch: Callable[[int], bool] | None = None,
+        validation: Validation | None,
+        early: bool,
+        watch: Watch | None = None,
     ) -> None:
         self.estimator = estimator
         self.model = model
         self.rows = rows
         self.solver = solver
         self.loss_of = loss_of
-        self.score = score
+        self.validation = validation
+        self.early = early
         self.watch = watch
 
     def run(self, incremental: bool) -> None:
@@ -96,6 +102,8 @@ class Epochs:
     def _epoch(self, order: Array | None) -> bool:
         """Do an epoch, and say whether to go on."""
         est = self.estimator
+        if self.watch is not None:
+            self.watch.epoch_begins(est.n_iter_)
         try:
             losses, penalties = self.rows.epoch(None if order is None else order.astype(np.uint32))
         except NonFiniteLoss as error:
@@ -106,15 +114,20 @@ class Epochs:
         est.loss_curve_.append(est.loss_)
         if est.verbose:
             print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
-        if self.score is None:
+        logs = {"loss": est.loss_}
+        if self.validation is not None:
+            score, loss = self.validation.look()
+            if loss is not None:
+                logs["val_loss"] = loss
+            logs[est._score_name] = score
+            self._see_score(score)
+        if not self.early:
             self._see_loss()
-        else:
-            self._see_score(self.score())
         self.solver.iteration_ends(est.t_)
-        if self.watch is not None and self.watch(est.n_iter_ - 1):
+        if self.watch is not None and self.watch.epoch_ends(est.n_iter_ - 1, logs):
             return False
         if est._no_improvement_count > est.n_iter_no_change:
-            what = "Training loss" if self.score is None else "Validation score"
+            what = "Validation score" if self.early else "Training loss"
             message = f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive epochs."
             if self.solver.trigger_stopping(message, est.verbose):
                 return False
@@ -125,7 +138,7 @@ class Epochs:
         """Refuse; with early stopping there are earlier weights to go back to, and the records end in NaN."""
         est = self.estimator
         est._forget_solver()
-        if self.score is None:
+        if not self.early:
             raise DivergenceError(est.n_iter_ + 1, layer=error.layer, learning_rate=est.learning_rate_init) from None
         est.n_iter_ += 1
         est.t_ += self.rows.n
@@ -154,10 +167,10 @@ class Epochs:
         est.validation_scores_.append(score)
         if est.verbose:
             print(f"Validation score: {score:f}")
-        if score < est.best_validation_score_ + est.tol:
-            est._no_improvement_count += 1
-        else:
-            est._no_improvement_count = 0
+        if self.early:
+            worse = score < est.best_validation_score_ + est.tol
+            est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
         if score > est.best_validation_score_:
             est.best_validation_score_ = score
-            est._best = [array.copy() for array in self.model.store()]
+            if self.early:
+                est._best = [array.copy() for array in self.model.store()], self.model.state()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import activations, engines
+from nncore import activations, engines, sparse
 from nncore.specs import LayerSpec
 
 if TYPE_CHECKING:
@@ -22,15 +22,25 @@ if TYPE_CHECKING:
 
 # scikit-learn's names of activations, where they are not nncore's
 NAMES = {"logistic": "sigmoid", "exp": "exponential"}
-_ROWS_PER_CHUNK = 1 << 22  # numbers of sparse rows that are made dense at a time
+
+
+def inputs(X: Any, dtype: np.dtype[Any]) -> Any:
+    """Return dense rows, or a SciPy matrix, as the core takes them."""
+    if hasattr(X, "tocsr"):
+        return sparse.csr(X, "X", X.shape[1], dtype)
+    return np.ascontiguousarray(X, dtype)
 
 
 def layer_specs(
-    sizes: Sequence[int], activation: str, output: str, dropout: float = 0.0, norm: str | None = None
+    sizes: Sequence[int],
+    activation: str | activations.Activation,
+    output: str,
+    dropout: float = 0.0,
+    norm: str | None = None,
 ) -> list[LayerSpec]:
     """Return the layers of a network: dense ones, each but the last with its normalisation, activation and dropout."""
     specs: list[LayerSpec] = []
-    hidden = activations.get(NAMES.get(activation, activation))
+    hidden = activations.get(NAMES.get(activation, activation) if isinstance(activation, str) else activation)
     last = len(sizes) - 2
     for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
         if layer == last:
@@ -43,7 +53,7 @@ def layer_specs(
             specs.append(LayerSpec(n_in, n_out, "identity", 0.1))
             specs.append(LayerSpec(n_out, n_out, name, alpha, kind=f"{norm}_norm"))
         if dropout:
-            specs.append(LayerSpec(n_out, n_out, "identity", 0.1, kind="dropout", rate=dropout))
+            specs.append(LayerSpec(n_out, n_out, "identity", 0.1, kind="dropout", rate=float(dropout)))
     return specs
 
 
@@ -78,7 +88,7 @@ class Model:
         self._given: list[Any] = []
 
     def bind(self, arrays: list[Any]) -> None:
-        """Take the arrays of an estimator, ``[W0, b0, W1, b1, ...]``, for `load` and `store`.
+        """Take the arrays of an estimator, in the order of `get_weights`, for `load` and `store`.
 
         Raises
         ------
@@ -95,24 +105,22 @@ class Model:
         """Say whether the views are of these very arrays."""
         return len(arrays) == len(self._given) and all(map(is_, arrays, self._given))
 
-    def load(self, arrays: list[Any], training: bool = True) -> None:
-        """Copy the arrays into the core, for training too or for predictions alone."""
+    def load(self, arrays: list[Any], state: list[Any], training: bool = True) -> None:
+        """Copy weights and running statistics into the core, for training too or for predictions alone."""
         self.bind(arrays)
         self.views.load(training)
+        if state:
+            self.engine.set_state(state)
 
     def store(self) -> list[Array]:
         """Copy the core's weights into the arrays, and return these."""
         self.views.store()
         return list(self.views.arrays)
 
+    def state(self) -> list[Array]:
+        """Return copies of the running means and variances that the core has, none but for batch normalisation."""
+        return self.engine.get_state() if self.key[-1] == "batch" else []
+
     def outputs(self, X: Any) -> Array:
         """Return the outputs for dense or sparse rows, by the weights that the core has."""
-        if not hasattr(X, "tocsr"):
-            return self.engine.predict(np.ascontiguousarray(X, self.dtype))  # type: ignore[no-any-return]
-        rows = X.tocsr()
-        step = max(1, _ROWS_PER_CHUNK // max(1, X.shape[1]))
-        parts = [
-            self.engine.predict(np.ascontiguousarray(rows[at : at + step].toarray(), self.dtype))
-            for at in range(0, X.shape[0], step)
-        ]
-        return np.concatenate(parts)
+        return self.engine.predict(inputs(X, self.dtype))  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
-"""An epoch's rows, dense or sparse, as the core takes them. Sparse rows become dense a batch at a time.
+"""An epoch's rows, dense or in CSR form, as the core takes them.
 
-This is the one place that knows how rows reach the core: `rows_of` chooses, and what it returns runs an epoch in a
-given order and gives the sums of losses and of penalties.
+This is the one place that knows how rows reach the core: an epoch in a given order gives the sums of losses and of
+penalties.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-class DenseRows:
-    """Rows in an array, of which the core takes whole epochs.
+class Rows:
+    """Rows of which the core takes whole epochs.
 
     Parameters
     ----------
     engine
         What computes.
-    X : ndarray of shape (n, n_features)
-        C-contiguous, of the engine's dtype.
+    X : ndarray or CSR of shape (n, n_features)
+        As `_model.inputs` gives them.
     y : ndarray
         int32 classes, or numbers of the engine's dtype, of shape (n, n_out).
     weights : ndarray of shape (n,) or None
@@ -46,7 +46,7 @@ class DenseRows:
     def __init__(
         self,
         engine: Any,
-        X: Array,
+        X: Any,
         y: Array,
         weights: Array | None,
         *,
@@ -101,43 +101,4 @@ class DenseRows:
         return job.loss_sum, job.penalty_sum
 
 
-class SparseRows:
-    """Rows in a CSR matrix, made dense batch by batch. Parameters as of `DenseRows`."""
-
-    def __init__(
-        self, engine: Any, X: Any, y: Array, weights: Array | None, *, batch_size: int, solver: Solver, **settings: Any
-    ) -> None:
-        self.n = X.shape[0]
-        self._X, self._y, self._weights = X, y, weights
-        self._parts: dict[int, tuple[DenseRows, Array, Array, Array | None]] = {}
-        for size in {batch_size, self.n % batch_size} - {0}:
-            rows = np.zeros((size, X.shape[1]), engine.dtype)
-            targets = np.zeros((size, *y.shape[1:]), y.dtype)
-            shares = None if weights is None else np.ones(size)
-            part = DenseRows(engine, rows, targets, shares, batch_size=size, solver=solver, **settings)
-            self._parts[size] = part, rows, targets, shares
-        self._batch = batch_size
-
-    def epoch(self, order: Array | None) -> tuple[float, float]:
-        """Train for an epoch; see `DenseRows.epoch`."""
-        losses = penalties = 0.0
-        for first in range(0, self.n, self._batch):
-            end = min(first + self._batch, self.n)
-            part, rows, targets, shares = self._parts[end - first]
-            at: Any = slice(first, end) if order is None else order[first:end]
-            self._X[at].toarray(out=rows)
-            targets[:] = self._y[at]
-            if shares is not None and self._weights is not None:
-                shares[:] = self._weights[at]
-            loss, penalty = part.epoch(None)
-            losses += loss
-            penalties += penalty
-        return losses, penalties
-
-
-def rows_of(engine: Any, X: Any, *args: Any, **settings: Any) -> DenseRows | SparseRows:
-    """Return what runs epochs over dense or CSR rows."""
-    return (SparseRows if hasattr(X, "tocsr") else DenseRows)(engine, X, *args, **settings)
-
-
-__all__ = ["DenseRows", "NonFiniteLoss", "SparseRows", "rows_of"]
+__all__ = ["NonFiniteLoss", "Rows"]

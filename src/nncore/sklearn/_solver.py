@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+from nncore._optimizer import checked_rate
+
+if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _LEAST_RATE = 1e-6  # below which "adaptive" stops
@@ -48,10 +50,8 @@ class Solver:
         return self.learning_rate if self.schedule is None else self.schedule
 
     def _rates(self, n_steps: int) -> Array:
-        import numpy as np
-
         first = self.steps
-        return np.array([self.schedule(step) for step in range(first, first + n_steps)], np.float64)
+        return np.array([checked_rate(self.schedule(step), step) for step in range(first, first + n_steps)], np.float64)
 
     def slots_for(self, engine: Any) -> Any:
         """Return the memory for an engine: that of before, where it was trained with this solver."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
+from copy import deepcopy
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
@@ -19,11 +21,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from nncore import activations, losses, targets
 from nncore.errors import NonFiniteData
 from nncore.sklearn._loop import DivergenceError, Epochs
-from nncore.sklearn._model import Model
-from nncore.sklearn._rows import rows_of
+from nncore.sklearn._model import NAMES, Model, inputs
+from nncore.sklearn._own import OWN_CONSTRAINTS, check_own, given_validation, has_callbacks
+from nncore.sklearn._rows import Rows
 from nncore.sklearn._solver import SGD, Adam
+from nncore.sklearn._watch import Validation, Watch, mean_loss
 
 Array = np.ndarray[Any, Any]
 
@@ -41,7 +46,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "hidden_layer_sizes": ["array-like", _FROM_1],
-        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "activation": [StrOptions({"logistic", *activations.ALIASES} - {"softmax"}), activations.Activation],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [_FROM_0],
         "batch_size": [StrOptions({"auto"}), _FROM_1],
@@ -63,7 +68,9 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         "epsilon": [_ABOVE_0],
         "n_iter_no_change": [_FROM_1, Options(Real, {np.inf})],
         "max_fun": [_FROM_1],
+        **OWN_CONSTRAINTS,
     }
+    _score_name: str  # of the validation score in what callbacks see
 
     # -------------------------------------------------------------------------------------- what the two differ in
 
@@ -87,7 +94,11 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
     def _score_outputs(self, outputs: Array, y: Array, weights: Array | None) -> float:
         """Return the validation score."""
 
-    def _row_weights(self, sample_weight: Array | None, y: Array) -> Array | None:
+    @abstractmethod
+    def _validation_targets(self, y: Any) -> Array:
+        """Return checked targets of `validation_data`, as `_validate` gives those of the training."""
+
+    def _row_weights(self, sample_weight: Array | None, y: Array, incremental: bool) -> Array | None:
         """Return the weights of the rows, those of their classes included."""
         return sample_weight
 
@@ -136,25 +147,27 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
         hidden = self._hidden()
+        check_own(self)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate(X, y, incremental, reset=first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        weights = self._row_weights(sample_weight, y)
         self.n_outputs_ = y.shape[1]
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         self._random_state = check_random_state(self.random_state)
         if first:
             self._initialize(sizes, X.dtype)
+        if first or self.norm != self.__dict__.get("_norm"):
+            self._initialize_norm(hidden)
         try:
             if self.solver == "lbfgs":
-                self._fit_lbfgs(X, y, weights)
+                self._fit_lbfgs(X, y, self._row_weights(sample_weight, y, incremental))
             else:
-                self._fit_stochastic(X, y, weights, incremental)
+                self._fit_stochastic(X, y, sample_weight, incremental)
         except NonFiniteData:
             self._forget_solver()
             raise
-        if not all(np.isfinite(array).all() for array in self._arrays()):
+        if not all(np.isfinite(array).all() for array in (*self._arrays(), *self._state())):
             raise DivergenceError(self.n_iter_, learning_rate=self.learning_rate_init)
         return self
 
@@ -165,32 +178,62 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         self.out_activation_ = self._out_activation()
         self.coefs_: list[Array] = []
         self.intercepts_: list[Array] = []
-        factor = 2.0 if self.activation == "logistic" else 6.0
+        activation: Any = self.activation
+        factor = 2.0 if activation in ("logistic", "sigmoid", activations.sigmoid) else 6.0
         for n_in, n_out in pairwise(sizes):
             bound = np.sqrt(factor / (n_in + n_out))
             self.coefs_.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
             self.intercepts_.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype, copy=False))
-        self._best = [array.copy() for array in self._arrays()]
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
-            early = bool(self.early_stopping)
-            self.validation_scores_: list[float] | None = [] if early else None
-            self.best_validation_score_ = -np.inf if early else None
-            self.best_loss_ = None if early else np.inf
+            validated = bool(self.early_stopping) or self.validation_data is not None
+            self.validation_scores_: list[float] | None = [] if validated else None
+            self.best_validation_score_ = -np.inf if validated else None
+            self.best_loss_ = None if self.early_stopping else np.inf
+
+    def _initialize_norm(self, hidden: list[int]) -> None:
+        """Give each hidden layer its gamma and beta, and its running statistics, or take them away."""
+        for name in ("gammas_", "betas_", "running_means_", "running_variances_"):
+            self.__dict__.pop(name, None)
+        self._norm = self.norm
+        self._forget_solver()
+        dtype = self.coefs_[0].dtype
+        if self.norm is not None:
+            self.gammas_ = [np.ones(size, dtype) for size in hidden]
+            self.betas_ = [np.zeros(size, dtype) for size in hidden]
+        if self.norm == "batch":
+            self.running_means_ = [np.zeros(size, dtype) for size in hidden]
+            self.running_variances_ = [np.ones(size, dtype) for size in hidden]
+        self._best = [array.copy() for array in self._arrays()], self._state()
 
     def _arrays(self) -> list[Any]:
         """Return the weights in the order of the core."""
-        return [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
+        if self.__dict__.get("_norm") is None:
+            return [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
+        layers = zip(self.coefs_, self.intercepts_, [*self.gammas_, None], [*self.betas_, None], strict=True)
+        return [array for layer in layers for array in layer if array is not None]
 
-    def _set_arrays(self, arrays: list[Array]) -> None:
+    def _state(self) -> list[Any]:
+        """Return the running means and variances in the order of the core."""
+        if self.__dict__.get("_norm") != "batch":
+            return []
+        return [array for pair in zip(self.running_means_, self.running_variances_, strict=True) for array in pair]
+
+    def _set_arrays(self, arrays: list[Array], state: list[Array]) -> None:
+        per_layer = 2 if self.__dict__.get("_norm") is None else 4
         for layer in range(len(self.coefs_)):
-            self.coefs_[layer], self.intercepts_[layer] = arrays[2 * layer], arrays[2 * layer + 1]
+            at = per_layer * layer
+            self.coefs_[layer], self.intercepts_[layer] = arrays[at : at + 2]
+            if per_layer == 4 and layer < len(self.gammas_):
+                self.gammas_[layer], self.betas_[layer] = arrays[at + 2 : at + 4]
+        if state:
+            self.running_means_, self.running_variances_ = state[::2], state[1::2]
 
     def _model_for(self, dtype: np.dtype[Any]) -> Model:
         """Return the network in the core: the one of before, where nothing has changed but weights."""
         sizes = (len(self.coefs_[0]), *(array.shape[1] for array in self.coefs_))
-        key = (sizes, self.activation, self.out_activation_, 0.0, None)
+        key = (sizes, self.activation, self.out_activation_, self.dropout, self.__dict__.get("_norm"))
         model: Model | None = self.__dict__.get("_model")
         if model is None or model.key != key or model.dtype != dtype:
             model = self._model = Model(key, dtype)
@@ -202,12 +245,18 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
     def _solver(self, incremental: bool) -> Any:
         if incremental and hasattr(self, "_optimizer"):
             return self._optimizer
+        schedule = deepcopy(self.schedule)  # what it gathers is this fit's
         if self.solver == "sgd":
             self._optimizer: Any = SGD(
-                self.learning_rate_init, self.learning_rate, self.momentum, self.nesterovs_momentum, self.power_t
+                self.learning_rate_init,
+                self.learning_rate,
+                self.momentum,
+                self.nesterovs_momentum,
+                self.power_t,
+                schedule,
             )
         else:
-            self._optimizer = Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
+            self._optimizer = Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon, schedule)
         return self._optimizer
 
     def _conventions(self, y: Array, weights: Array | None, dtype: np.dtype[Any]) -> tuple[Any, ...]:
@@ -246,10 +295,15 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         solver = self._solver(incremental)
-        early = self.early_stopping
-        held: list[Any] = []
-        if early:
-            X, y, weights, *held = self._split(X, y, weights)
+        early = bool(self.early_stopping)
+        held: tuple[Any, Any, Any] | None = None
+        if self.validation_data is not None:
+            held = given_validation(self)
+        elif early:
+            X, y, weights, *parts = self._split(X, y, weights)
+            held = (parts[0], parts[1], parts[2])
+        seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if self.dropout else 0
+        weights = self._row_weights(weights, y, incremental)
         n = X.shape[0]
         if self.batch_size == "auto":
             batch_size = min(200, n)
@@ -262,20 +316,18 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         dtype = self.coefs_[0].dtype if self.coefs_[0].dtype == np.float32 else np.dtype(np.float64)
         loss, adopted, factor, constants, shares = self._conventions(y, weights, dtype)
         model = self._model_for(dtype)
-        model.load(self._arrays())
-        if not hasattr(X, "tocsr"):
-            X = np.ascontiguousarray(X, dtype)
-        rows = rows_of(
+        model.load(self._arrays(), self._state())
+        rows = Rows(
             model.engine,
-            X,
+            inputs(X, dtype),
             self._engine_targets(y, dtype),
             shares,
             loss=loss,
             conventions=adopted,
             batch_size=batch_size,
             solver=solver,
-            threads=None,
-            seed=0,
+            threads=self.threads,
+            seed=seed,
         )
 
         def loss_of(losses: float, penalties: float, order: Array | None) -> float:
@@ -284,12 +336,49 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
                 total += _sum_of_batches(constants, shares, order, batch_size)
             return float(total / n)
 
-        def score() -> float:
-            X_held, y_held, held_weights = held
-            return self._score_outputs(model.outputs(X_held), y_held, held_weights)
+        watched = not incremental and has_callbacks(self)
+        watched = watched or hasattr(solver.schedule, "on_epoch_end")
+        validation = watch = None
+        if held is not None:
+            self._record_scores()
+            loss_held = self._validation_loss(held[1], dtype) if watched or self.validation_data is not None else None
+            validation = Validation(model, *held, self._score_outputs, loss_held)
+        elif self.best_loss_ is None:
+            self.best_loss_ = np.inf
+        if watched:
+            names = ["loss"] if held is None else ["loss", "val_loss", self._score_name]
+            callbacks = () if incremental else self.callbacks
+            steps = -(-n // batch_size)
+            watch = Watch(callbacks, model.engine, solver, epochs=self.max_iter, steps=steps, names=names)
+        epochs = Epochs(self, model, rows, solver, loss_of, validation, early, watch)
+        with nullcontext() if watch is None else watch:
+            epochs.run(incremental)
+        if early:
+            arrays, state = self._best
+            self._set_arrays([array.copy() for array in arrays], [array.copy() for array in state])
+        else:
+            self._set_arrays(model.store(), model.state())
 
-        Epochs(self, model, rows, solver, loss_of, score if early else None).run(incremental)
-        self._set_arrays([array.copy() for array in self._best] if early else model.store())
+    def _record_scores(self) -> None:
+        """Begin the records that an earlier fit, which had no validation, has not."""
+        if self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        if not self.early_stopping and self.best_loss_ is None:
+            self.best_loss_ = np.inf
+
+    def _validation_loss(self, y: Array, dtype: np.dtype[Any]) -> Any:
+        """Return what gives the mean loss of outputs for the rows that are held out."""
+        loss, _, factor, constants, clipped = self._loss_terms(y)
+        eps = float(np.finfo(dtype).eps) if clipped else 0.0
+        aims = self._engine_targets(y, dtype)
+        return lambda outputs, _, weights: mean_loss(
+            outputs, aims, weights, loss=loss, factor=factor, constants=constants, eps=eps
+        )
+
+    def _own_targets(self, y: Array, dtype: np.dtype[Any], loss: Any) -> Array:
+        """Return checked targets for a loss of nncore's."""
+        name = NAMES.get(self.out_activation_, self.out_activation_)
+        return targets.prepare(y, len(y), self.n_outputs_, activations.get(name), losses.get(loss), dtype)
 
     def _fit_lbfgs(self, X: Any, y: Array, weights: Array | None) -> None:
         from sklearn.utils.optimize import _check_optimize_result
@@ -300,19 +389,16 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         loss, adopted, factor, constants, shares = self._conventions(y, weights, double)
         constant = 0.0 if constants is None else float(np.average(constants, weights=shares))
         model = Model(self._model_for(double).key, double)
-        if not hasattr(X, "tocsr"):
-            X = np.ascontiguousarray(X, double)
         objective = Objective(
             model,
-            X,
+            inputs(X, double),
             self._engine_targets(y, double),
             shares,
             loss=loss,
             conventions=adopted,
             factor=factor,
             constant=constant,
-            batch_size=min(200, X.shape[0]),
-            threads=None,
+            threads=self.threads,
         )
         arrays, self.loss_, result = minimise(
             objective,
@@ -324,7 +410,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         )
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         dtype = self.coefs_[0].dtype
-        self._set_arrays([array.astype(dtype) for array in arrays])
+        self._set_arrays([array.astype(dtype) for array in arrays], [])
 
     # ----------------------------------------------------------------------------------------------------- outputs
 
@@ -334,7 +420,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         dtype = self.coefs_[0].dtype if self.coefs_[0].dtype == np.float32 else np.dtype(np.float64)
         model = self._model_for(dtype)
-        model.load(self._arrays(), training=False)
+        model.load(self._arrays(), self._state(), training=False)
         outputs = model.outputs(X)
         wanted = np.result_type(outputs.dtype, X.dtype)
         return outputs if wanted == outputs.dtype else outputs.astype(wanted)
@@ -357,10 +443,12 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             or not -np.inf < _add(X, axis=None) < np.inf
         ):
             return None
-        arrays = [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
+        arrays = self._arrays()
         if model.key[0][0] != X.shape[1] or model.key[1] != self.activation or not model.holds(arrays):
             return None
         model.views.load(False)
+        if "running_means_" in own:
+            model.engine.set_state(self._state())
         return model.engine.predict(X if X.flags.c_contiguous else np.ascontiguousarray(X))  # type: ignore[no-any-return]
 
     def _outputs_of(self, X: Any) -> Array:

@@ -8,10 +8,13 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 
+from nncore import losses
 from nncore.sklearn.base import BaseMLP
 
 Array = np.ndarray[Any, Any]
@@ -28,8 +31,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Of the hidden layers.
+    activation : {"identity", "logistic", "tanh", "relu"} or another of nncore's, default="relu"
+        Of the hidden layers: any name or object of `nncore.activations` but softmax.
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
         L-BFGS takes all rows at once, the others batches.
     alpha : float, default=0.0001
@@ -69,6 +72,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Epochs without an improvement after which training ends.
     max_fun : int, default=15000
         Most evaluations of the loss, for "lbfgs".
+    dropout : float, default=0.0
+        Part of each hidden layer's outputs that is left out in each step. This and what follows is nncore's own.
+    norm : {"batch", "layer"} or None, default=None
+        A normalisation in each hidden layer, between the weighted sums and the activation.
+    loss : str, Loss, callable or None, default=None
+        None is the log-loss. Of `nncore.losses` "cross_entropy" (three classes or more), "bce" (two, or several labels
+        a row), "mse", "mae" and "huber", objects of these, or a function ``loss(pred, target)`` of rows of
+        probabilities that returns the loss of each row and the gradient of their mean.
+    schedule : callable or None, default=None
+        The rate of each update from its number: of `nncore.schedules`, or a function. It takes the place of
+        `learning_rate` and `learning_rate_init`.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Factors of the rows' weights in the loss, by class, as everywhere in scikit-learn.
+    callbacks : Callback or list or tuple of these, default=()
+        Of `nncore.callbacks`, or your own: `fit`, but not `partial_fit`, calls ``on_epoch_end(epoch, logs)``, with
+        "loss" and, where rows are held out, "val_loss" and "val_accuracy" in `logs`. What they hold is not copied.
+    validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+        Rows whose score is recorded after each epoch; with `early_stopping` in place of a part of the training rows.
+    threads : int or None, default=None
+        Most threads that training takes; None for what `nncore.set_num_threads` says.
 
     Attributes
     ----------
@@ -81,7 +104,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     loss_curve_ : list of float
         The loss of each epoch.
     validation_scores_, best_validation_score_ : list of float, float
-        Accuracies on the rows held out; None without early stopping.
+        Accuracies on the rows held out; None where there are none.
+    gammas_, betas_ : list of ndarray
+        Factors and offsets of the normalised hidden layers; only with `norm`.
+    running_means_, running_variances_ : list of ndarray
+        What "batch" normalises new rows by.
     n_iter_, t_ : int
         Epochs run by the last `fit`; rows seen in all.
     n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
@@ -94,6 +121,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     >>> clf.predict(X).tolist()
     [0, 1, 1, 0]
     """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"cross_entropy", "bce", "mse", "mae", "huber"}), callable, None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+    _score_name = "val_accuracy"
 
     def __init__(
         self,
@@ -121,6 +155,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        dropout: float = 0.0,
+        norm: str | None = None,
+        loss: Any = None,
+        schedule: Any = None,
+        class_weight: Any = None,
+        callbacks: Any = (),
+        validation_data: Any = None,
+        threads: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -145,6 +187,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dropout = dropout
+        self.norm = norm
+        self.loss = loss
+        self.schedule = schedule
+        self.class_weight = class_weight
+        self.callbacks = callbacks
+        self.validation_data = validation_data
+        self.threads = threads
 
     # ----------------------------------------------------------------------------------------------------- targets
 
@@ -180,7 +230,44 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         indicators: Array = self._label_binarizer.transform(y)
         return X, indicators.astype(bool)
 
+    def _validation_targets(self, y: Any) -> Array:
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y of validation_data")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y)
+        unknown = np.setdiff1d(unique_labels(y), self.classes_)
+        if len(unknown):
+            raise ValueError(f"validation_data has the class {unknown[0]}; expected some of {self.classes_}")
+        indicators: Array = self._label_binarizer.transform(y)
+        return indicators.astype(bool)
+
+    def _row_weights(self, sample_weight: Array | None, y: Array, incremental: bool) -> Array | None:
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
+                "compute_class_weight('balanced', classes=classes, y=y) over all rows, and pass the resulting weights "
+                "as the class_weight parameter."
+            )
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            factors = compute_sample_weight(self.class_weight, y.astype(int))
+        else:
+            index = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
+            labels = self.classes_[index]
+            of_classes = np.ones(len(self.classes_))
+            there = np.unique(index)
+            given = self.classes_ if isinstance(self.class_weight, dict) else self.classes_[there]
+            found = compute_class_weight(self.class_weight, classes=given, y=labels, sample_weight=sample_weight)
+            of_classes[slice(None) if len(given) == len(of_classes) else there] = found
+            factors = of_classes[index]
+        weights: Array = factors if sample_weight is None else factors * sample_weight
+        return weights
+
     def _engine_targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        if self.loss is not None:
+            if self.out_activation_ == "softmax" and losses.get(self.loss).name == "cross_entropy":
+                return self._own_targets(y.argmax(axis=1).reshape(-1, 1), dtype, self.loss)
+            return self._own_targets(y.astype(dtype), dtype, self.loss)
         if self.out_activation_ == "softmax":
             classes: Array = y.argmax(axis=1).astype(np.int32)
             return classes
@@ -188,6 +275,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return numbers
 
     def _loss_terms(self, y: Array) -> tuple[Any, float, float, Array | None, bool]:
+        if self.loss is not None:
+            fits = ("cross_entropy" if self.out_activation_ == "softmax" else "bce", "mse", "mae", "huber", "own")
+            name = losses.get(self.loss).name
+            if name not in fits:
+                raise ValueError(
+                    f"loss is {name!r}; these labels take {', '.join(map(repr, fits[:-1]))}, or a function"
+                )
+            return self.loss, 1.0, 1.0, None, False
         if self.out_activation_ == "softmax":
             return "cross_entropy", 1.0, 1.0, None, True
         n_outputs = float(y.shape[1])

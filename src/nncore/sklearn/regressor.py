@@ -11,8 +11,9 @@ from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 
+from nncore import losses
 from nncore.sklearn.base import BaseMLP
 
 Array = np.ndarray[Any, Any]
@@ -26,15 +27,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default="squared_error"
+    loss : {"squared_error", "poisson"} or another of nncore's, default="squared_error"
         Half the squared error, or half the Poisson deviance with an exponential output. The gradient is that of the sum
-        over the outputs, while the squared error that is recorded is their mean.
+        over the outputs, while the squared error that is recorded is their mean. Of `nncore.losses` "mse", "mae",
+        "huber", "quantile" and "cosine", objects of these and of Poisson, with nncore's meaning: the mean over rows and
+        outputs; or a function ``loss(pred, target)`` that returns the loss of each row and the gradient of their mean.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
         As of `MLPClassifier`.
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
         As of `MLPClassifier`.
     beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As of `MLPClassifier`.
+    dropout, norm, schedule, callbacks, validation_data, threads
+        As of `MLPClassifier`; the validation score is called "val_r2".
 
     Attributes
     ----------
@@ -43,7 +48,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     n_outputs_, out_activation_
         As of `MLPClassifier`.
     validation_scores_, best_validation_score_ : list of float, float
-        Coefficients of determination on the rows held out; None without early stopping.
+        Coefficients of determination on the rows held out; None where there are none.
+    gammas_, betas_, running_means_, running_variances_
+        As of `MLPClassifier`.
 
     Examples
     --------
@@ -54,12 +61,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [StrOptions({"squared_error", "poisson", "mse", "mae", "huber", "quantile", "cosine"}), callable],
     }
+    _score_name = "val_r2"
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: Any = "squared_error",
         hidden_layer_sizes: Any = (100,),
         activation: str = "relu",
         *,
@@ -84,6 +92,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        dropout: float = 0.0,
+        norm: str | None = None,
+        schedule: Any = None,
+        callbacks: Any = (),
+        validation_data: Any = None,
+        threads: int | None = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -109,6 +123,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dropout = dropout
+        self.norm = norm
+        self.schedule = schedule
+        self.callbacks = callbacks
+        self.validation_data = validation_data
+        self.threads = threads
 
     def _validate(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         X, y = validate_data(
@@ -127,17 +147,36 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             y = column_or_1d(y, warn=True)
         return X, y.reshape(len(y), -1)
 
+    def _validation_targets(self, y: Any) -> Array:
+        y = check_array(y, ensure_2d=False, dtype=(np.float64, np.float32), input_name="y of validation_data")
+        columns = 1 if y.ndim == 1 else y.shape[1]
+        if columns != self.n_outputs_:
+            raise ValueError(f"validation_data has {columns} targets a row; expected {self.n_outputs_}")
+        numbers: Array = y.reshape(len(y), -1)
+        return numbers
+
+    def _own_loss(self) -> bool:
+        return not (isinstance(self.loss, str) and self.loss in ("squared_error", "poisson"))
+
     def _engine_targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        if self._own_loss():
+            return self._own_targets(y, dtype, self.loss)
         return np.ascontiguousarray(y, dtype)
 
     def _loss_terms(self, y: Array) -> tuple[Any, float, float, Array | None, bool]:
+        if self._own_loss():
+            name = losses.get(self.loss).name
+            if name not in ("mse", "mae", "huber", "quantile", "cosine", "poisson", "own"):
+                raise ValueError(f"loss is {name!r}, which is for classes; expected one for numbers, such as 'huber'")
+            return self.loss, 1.0, 1.0, None, False
         n_outputs = float(y.shape[1])
         if self.loss == "poisson":
             return "poisson", n_outputs, n_outputs, (xlogy(y, y) - y).sum(axis=1, dtype=np.float64), False
         return "mse", 0.5 * n_outputs, 0.5, None, False
 
     def _out_activation(self) -> str:
-        return "exp" if self.loss == "poisson" else "identity"
+        poisson = losses.get(self.loss).name == "poisson" if self._own_loss() else self.loss == "poisson"
+        return "exp" if poisson else "identity"
 
     def _score_outputs(self, outputs: Array, y: Array, weights: Array | None) -> float:
         if not np.isfinite(outputs).all():
