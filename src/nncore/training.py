@@ -209,8 +209,8 @@ def default_epochs(n_rows: int, batch_size: int, optimizer: Optimizer) -> int:
     """Return the number of epochs of a fit that names none.
 
     Small tables need many passes before anything is learned, large ones few: ceil(u / steps), but 10 to 200, where
-    steps is the number of an epoch's updates, ceil(n_rows / batch_size), and u = 2 n_rows, but 600 to 2,000 updates. For
-    optimizers that take all rows at once it is 200 iterations.
+    steps is the number of an epoch's updates, ceil(n_rows / batch_size), and u = 2 n_rows, but 600 to 2,000 updates.
+    For optimizers that take all rows at once it is 200 iterations.
 
     Parameters
     ----------
