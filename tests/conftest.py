@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import warnings
 
 import numpy as np
@@ -22,6 +23,11 @@ with contextlib.suppress(ImportError):
     settings.register_profile("stable", deadline=None, derandomize=True, max_examples=25, database=None)
     settings.register_profile("more", deadline=None, max_examples=500, print_blob=True)
     settings.load_profile("stable")
+
+
+# A shell starts what runs in the background with SIGINT ignored, and tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _has_core() -> bool:

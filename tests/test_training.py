@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, Dense, Sequential, fitting, streams, training
+from nncore import LBFGS, MLP, SGD, Adam, Dense, Sequential, fitting, streams, training
 
 
 def classifier(backend, **kwargs):
@@ -240,3 +240,13 @@ def test_evaluation_in_parts(backend, blobs, monkeypatch):
     parts = net.evaluate(X, y, metrics=["accuracy"])
     assert parts["accuracy"] == whole["accuracy"]
     assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "epochs"),
+    [(16, 32, 200), (120, 32, 150), (400, 32, 62), (800, 32, 64), (5000, 32, 13), (10**6, 32, 10), (1000, 1000, 200)],
+)
+def test_the_default_number_of_epochs(n_rows, batch_size, epochs):
+    """At least 600 updates, 2 for each row up to 2,000; from 10 to 200 epochs."""
+    assert training.default_epochs(n_rows, batch_size, Adam()) == epochs
+    assert training.default_epochs(n_rows, batch_size, LBFGS()) == 200

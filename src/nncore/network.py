@@ -250,9 +250,9 @@ class Sequential(NetworkBase):
             first network that it trains. "lbfgs" and "levenberg_marquardt" take all rows at once (`batch_size` None):
             an epoch is one iteration.
         epochs : int, optional
-            How often to go through the rows; 0 changes nothing. None takes at least 10, and on small data as many as
-            give 2 updates for each row, but 600 to 2,000 in all; with chunks 10, and 200 iterations of an optimizer
-            that takes all rows at once. See `nncore.training.default_epochs`.
+            How often to go through the rows; 0 changes nothing. None takes 10 to 200, on small data as many as give 2
+            updates for each row, but 600 to 2,000 in all; with chunks 10, and 200 iterations of an optimizer that takes
+            all rows at once. See `nncore.training.default_epochs`.
         batch_size : int, optional
             Rows of a step; None takes all. The last step of an epoch takes what is left.
         shuffle : bool, default True

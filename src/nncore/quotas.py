@@ -1,13 +1,14 @@
 """How many CPUs the control groups of this process let it use: cpu.max (v2), cpu.cfs_quota_us (v1), as containers do.
 
 A quota counts in whichever group of the process' path it is set, the least of them; half a CPU counts as a whole one.
+Read when nncore is imported, so without pathlib, whose own import would take longer than all of this.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from math import ceil
-from pathlib import Path
 
 
 def cpus(root: str = "/") -> int | None:
@@ -26,10 +27,9 @@ def cpus(root: str = "/") -> int | None:
     -----
     Linux kernel documentation, admin-guide/cgroup-v2 (cpu.max) and scheduler/sched-bwc (cpu.cfs_quota_us).
     """
-    top = Path(root)
     try:
-        memberships = _memberships((top / "proc/self/cgroup").read_text())
-        mounts = (top / "proc/self/mountinfo").read_text()
+        memberships = _memberships(_text(os.path.join(root, "proc/self/cgroup")))
+        mounts = _text(os.path.join(root, "proc/self/mountinfo"))
     except (OSError, UnicodeDecodeError):
         return None
     found = []
@@ -42,8 +42,14 @@ def cpus(root: str = "/") -> int | None:
         name = "" if kind == "cgroup2" else "cpu"
         if name not in memberships or (name and name not in options.replace(" ", ",").split(",")):
             continue
-        found += _quotas(top / _unescaped(at).lstrip("/"), _below(memberships[name], _unescaped(mounted)))
+        folder = os.path.join(root, _unescaped(at).lstrip("/"))
+        found += _quotas(folder, _below(memberships[name], _unescaped(mounted)))
     return max(1, ceil(min(found))) if found else None
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def _memberships(text: str) -> dict[str, str]:
@@ -63,23 +69,25 @@ def _below(path: str, mounted: str) -> list[str]:
     return [part for part in inside[len(start) :].split("/") if part] if inside.startswith(start) else []
 
 
-def _quotas(folder: Path, below: list[str]) -> list[float]:
+def _quotas(folder: str, below: list[str]) -> list[float]:
     """Return the quotas, in CPUs, of a group and those that it is in."""
     result = []
     for depth in range(len(below) + 1):
-        group = folder.joinpath(*below[:depth])
-        pair = _numbers(group / "cpu.max", 2)
+        group = os.path.join(folder, *below[:depth])
+        pair = _numbers(os.path.join(group, "cpu.max"), 2)
         if not pair:
-            pair = (*_numbers(group / "cpu.cfs_quota_us", 1), *_numbers(group / "cpu.cfs_period_us", 1))
+            pair = tuple(
+                n for name in ("quota", "period") for n in _numbers(os.path.join(group, f"cpu.cfs_{name}_us"), 1)
+            )
         if len(pair) == 2 and min(pair) > 0:
             result.append(pair[0] / pair[1])
     return result
 
 
-def _numbers(path: Path, n: int) -> tuple[int, ...]:
+def _numbers(path: str, n: int) -> tuple[int, ...]:
     """Return the numbers that a file begins with, or none; "max" is -1."""
     try:
-        words = path.read_text().split()[:n]
+        words = _text(path).split()[:n]
         numbers = tuple(-1 if word == "max" else int(word) for word in words)
     except (OSError, ValueError):
         return ()

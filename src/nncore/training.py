@@ -208,9 +208,9 @@ def fit(
 def default_epochs(n_rows: int, batch_size: int, optimizer: Optimizer) -> int:
     """Return the number of epochs of a fit that names none.
 
-    Small tables need many passes before anything is learned, large ones few: max(10, ceil(u / steps)), where steps is
-    the number of an epoch's updates, ceil(n_rows / batch_size), and u = 2 n_rows, but at least 600 and at most 2,000
-    updates. For optimizers that take all rows at once it is 200 iterations.
+    Small tables need many passes before anything is learned, large ones few: ceil(u / steps), but 10 to 200, where
+    steps is the number of an epoch's updates, ceil(n_rows / batch_size), and u = 2 n_rows, but 600 to 2,000 updates.
+    For optimizers that take all rows at once it is 200 iterations.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def default_epochs(n_rows: int, batch_size: int, optimizer: Optimizer) -> int:
         return 200
     steps = -(-n_rows // batch_size)
     updates = min(max(2 * n_rows, 600), 2000)
-    return max(10, -(-updates // steps))
+    return min(max(10, -(-updates // steps)), 200)
 
 
 def train_step(
