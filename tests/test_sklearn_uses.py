@@ -126,6 +126,25 @@ def test_read_only_files_of_joblib(tmp_path: Any) -> None:
     assert same(mapped.fit(*IRIS), net.fit(*IRIS))
 
 
+def test_rows_as_they_come_give_the_same() -> None:
+    """The short way of plain arrays and the thorough one: other types, orders, strides, large numbers, and refusals."""
+    for dtype in (np.float32, np.float64):
+        X = IRIS[0].astype(dtype)
+        net = classifier(max_iter=3).fit(X, IRIS[1])
+        p = net.predict_proba(X)
+        for rows in (np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], X[::-1][::-1], X.tolist()):
+            np.testing.assert_allclose(net.predict_proba(rows), p, rtol=1e-5 if dtype is np.float32 else 1e-12)
+        for row in range(5):
+            np.testing.assert_allclose(net.predict_proba(X[row : row + 1]), p[row : row + 1], rtol=1e-5)
+        large = np.full((1, 4), np.finfo(np.float32).max, dtype)
+        assert net.predict(large).shape == (1,)
+        for bad in (np.nan, np.inf):
+            wrong = X.copy()
+            wrong[3, 1] = bad
+            with pytest.raises(ValueError, match="contains"):
+                net.predict_proba(wrong)
+
+
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
 def test_calibration(method: str) -> None:
     calibrated = CalibratedClassifierCV(classifier(), method=method, cv=3).fit(*CANCER)
