@@ -60,7 +60,7 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     const int64_t blocks = nn_ceil_div(c->n, c->rows);
     const nn_geometry *last = &p->layers[c->n_layers - 1];
     int64_t asked = thread == 0 && c->asks ? nn_now() : 0;
-    for (int64_t b = blocks * thread / n_threads; b < blocks * (thread + 1) / n_threads; b++) {
+    for (int64_t b = nn_share(blocks, thread, n_threads); b < nn_share(blocks, thread + 1, n_threads); b++) {
         if (thread == 0) ask(c, &asked);
         if (atomic_load_explicit(&c->stopped, memory_order_relaxed)) return;
         const int64_t first = b * c->rows, rows = c->n - first < c->rows ? c->n - first : c->rows;

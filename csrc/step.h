@@ -23,6 +23,7 @@ typedef struct run {
     int64_t start, stop; /* this segment's steps of the call */
     int64_t steps_per_epoch;
     int chunked;
+    int reshapes;         /* whether limits or a penalty of the job change gradients before the update */
     int64_t most_entries; /* of a batch, or of a chunk where it goes by chunks; X sparse */
     double flops;         /* a step's */
     char *given;          /* the gradient, where it was worked out before; else NULL */
