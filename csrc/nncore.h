@@ -188,6 +188,7 @@ typedef struct nn_job {
     int64_t first_row;       /* rows of the epoch that other jobs took before: only the masks of dropout go by it */
     int optimizer, nesterov; /* nn_optimizer */
     double momentum, beta1, beta2, epsilon, decay; /* beta2: also the decay of RMSprop's mean */
+    double beta1_gone, beta2_gone;                 /* nn_run's: from this update on 1 minus their power is 1 */
     double momentum_decay, mu_product; /* NAdam; the product of mu up to the updates before the call, and after */
     double clip_value, clip_norm;      /* bounds of each number and of the length of the whole gradient; 0: none */
     const double *rates;               /* learning rate of each step of the call; n_rates = 1: the same for all */

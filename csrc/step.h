@@ -76,6 +76,7 @@ void nn_square_panels(const run *c, int thread, int n_threads); /* this thread's
 double nn_penalty_of_batch(const run *c, const batch *b);       /* for the loss, after all of them */
 
 /* ---- update.c */
+void nn_prepare_updates(nn_job *job); /* once a call, before the others */
 nn_update nn_update_of(const nn_job *job, int64_t step);
 /* The optimizer on rows [k0, k1) of a panel, and their transposed copy */
 void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,

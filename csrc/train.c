@@ -187,6 +187,7 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
 nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed) {
     run c = {.p = p, .job = job, .first_step = first_step, .steps_per_epoch = nn_ceil_div(job->n, job->batch)};
     int threads = 1;
+    nn_prepare_updates(job);
     job->steps_done = 0;
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);

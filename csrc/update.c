@@ -214,6 +214,16 @@ static double nadam_mu(const nn_job *job, double t) {
     return job->beta1 * (1 - 0.5 * pow(0.96, t * job->momentum_decay));
 }
 
+/* The update from which on 1 - beta^t is 1 to the last bit, so that no power has to be worked out */
+static double gone(double beta) { return beta > 0 && beta < 1 ? -40 / log(beta) : INFINITY; }
+
+void nn_prepare_updates(nn_job *job) {
+    job->beta1_gone = gone(job->beta1);
+    job->beta2_gone = gone(job->beta2);
+}
+
+static double one_minus_power(double beta, double gone_from, double t) { return t > gone_from ? 1 : 1 - pow(beta, t); }
+
 /* Read by all threads before the first barrier of a step; job->mu_product is written between the two */
 nn_update nn_update_of(const nn_job *job, int64_t step) {
     nn_update u = {.optimizer = job->optimizer,
@@ -229,8 +239,8 @@ nn_update nn_update_of(const nn_job *job, int64_t step) {
     switch (job->optimizer) {
     case NN_ADAM:
     case NN_ADAMW:
-        u.correction1 = 1 / (1 - pow(job->beta1, t));
-        u.correction2 = 1 / sqrt(1 - pow(job->beta2, t));
+        u.correction1 = 1 / one_minus_power(job->beta1, job->beta1_gone, t);
+        u.correction2 = 1 / sqrt(one_minus_power(job->beta2, job->beta2_gone, t));
         if (job->epsilon_outside) u.epsilon *= u.correction2;
         break;
     case NN_NADAM: {
@@ -238,7 +248,7 @@ nn_update nn_update_of(const nn_job *job, int64_t step) {
         u.momentum = nadam_mu(job, t);
         const double product = job->mu_product * u.momentum;
         u.correction1 = next / (1 - product * next);
-        u.correction2 = 1 / sqrt(1 - pow(job->beta2, t));
+        u.correction2 = 1 / sqrt(one_minus_power(job->beta2, job->beta2_gone, t));
         u.correction3 = (1 - u.momentum) / (1 - product);
         break;
     }
