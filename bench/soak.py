@@ -113,6 +113,8 @@ def draw(seed: int, number: int) -> Case:
     kinked = bool(rng.random() < 0.5)
     activations = rng.choice(KINKED if kinked else SMOOTH, len(sizes) - 2)
     norm = str(rng.choice(["none", "none", "batch", "layer"]))
+    if norm == "layer":  # of one number it leaves 0, of two their order; what follows would be rounding errors alone
+        sizes[1:-1] = [max(size, 3) for size in sizes[1:-1]]
     dropout, noise = float(rng.choice([0, 0, 0.3])), float(rng.choice([0, 0, 0.1]))
 
     def layers() -> list[Any]:
