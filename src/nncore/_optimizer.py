@@ -177,6 +177,8 @@ class Optimizer:
 
     def on_epoch_end(self, logs: Mapping[str, float]) -> None:
         """Tell a schedule that wants to know how an epoch went: `logs` are its loss and metrics, by name."""
+        if type(self._learning_rate) is float:  # as it mostly is
+            return
         listen = getattr(self._learning_rate, "on_epoch_end", None)
         if listen is not None:
             listen(logs)
@@ -198,6 +200,8 @@ class Optimizer:
         ValueError
             If a schedule watches what the logs will not hold.
         """
+        if type(self._learning_rate) is float:
+            return
         check = getattr(self._learning_rate, "check_names", None)
         if check is not None and names is not None:
             check(names)
