@@ -21,7 +21,7 @@ from math import prod
 import numpy as np
 
 from nncore import losses
-from nncore.errors import BadCode, NonFiniteData, NonFiniteLoss
+from nncore.errors import BadCode, NonFiniteData, NonFiniteLoss, NotReadyShape, NotReadyType
 from nncore.sparse import CSR
 from nncore.specs import LayerSpec
 

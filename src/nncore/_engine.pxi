@@ -118,18 +118,18 @@ cdef class NativeEngine:
     cdef int view_inputs(self, X, Py_buffer *view) except -1:
         self.check_free()
         if type(X) is not _ndarray:  # a masked array, for one, would come through as plain numbers
-            raise TypeError(f"X must be a C-contiguous array of {self.dtype}")
+            raise NotReadyType(f"X must be a C-contiguous array of {self.dtype}")
         try:
             PyObject_GetBuffer(X, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-        except BufferError:
-            raise ValueError(f"X must be a C-contiguous array of {self.dtype}") from None
+        except (BufferError, ValueError):  # the latter of dates, for one, which have no format
+            raise NotReadyType(f"X must be a C-contiguous array of {self.dtype}") from None
         if view.ndim != 2 or view.format == NULL or view.format[0] != self.code or view.format[1] != 0:
             PyBuffer_Release(view)
-            raise TypeError(f"X must be a C-contiguous 2-D array of {self.dtype}")
+            raise NotReadyType(f"X must be a C-contiguous 2-D array of {self.dtype}")
         if view.shape[1] != self.n_in or view.shape[0] == 0:
             n, columns = view.shape[0], view.shape[1]
             PyBuffer_Release(view)
-            raise ValueError(f"X has shape ({n}, {columns}); this network takes (n, {self.n_in}) with n > 0")
+            raise NotReadyShape(f"X has shape ({n}, {columns}); this network takes (n, {self.n_in}) with n > 0")
         if self.n_tables:
             self.check_codes(view)
         return 0
