@@ -17,6 +17,7 @@ cdef class NativeEngine:
     cdef Py_buffer view_row
     cdef unsigned long asking  # the thread that has a loss of the user's computed in the middle of a step; 0 for none
     cdef bint writing  # whether a step is under way
+    cdef public bint held  # by a fit: what is loaded for predictions alone is not for this engine
     cdef object error  # of a signal's handler in the middle of a prediction
     cdef list spare  # an earlier fit's snapshot, whose memory the next one takes
     cdef char code
@@ -248,8 +249,8 @@ cdef class NativeEngine:
             for offset, length in self.state_parts()
         ]
 
-    def set_state(self, arrays):
-        """Copy in what `get_state` gives."""
+    def set_state(self, arrays, bint training=True):
+        """Copy in what `get_state` gives; for training too, or, unless the engine is held, for predictions alone."""
         cdef _Buffer taken = _Buffer(self.state_bytes())  # as in `set_weights`
         cdef char *state = <char *>taken.data
         cdef Py_ssize_t offset, length
@@ -261,7 +262,8 @@ cdef class NativeEngine:
                 raise ValueError(f"a running statistic has {len(content)} bytes; expected {length}")
             memcpy(state + offset, <const char *>content, length)
         self.enter()
-        memcpy(nn_plan_state(self.plan), taken.data, taken.bytes)
+        if training or not self.held:
+            memcpy(nn_plan_state(self.plan), taken.data, taken.bytes)
         self.leave()
 
     # ------------------------------------------------------------------------------------------------- weights
