@@ -277,6 +277,7 @@ cdef int _optimizer_code(optimizer) except -1:
 
 include "_sparse.pxi"
 include "_job.pxi"
+include "_parameters.pxi"
 include "_engine.pxi"
 include "_views.pxi"
 include "_perceptron.pxi"
