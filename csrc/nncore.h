@@ -182,7 +182,7 @@ typedef struct nn_job {
     double least, most;  /* bce, cross_entropy: see nn_loss_args */
     int rate_within;     /* SGD with momentum: see nn_update */
     int epsilon_outside; /* Adam: epsilon is not corrected with the root: sqrt(v) + epsilon, then the correction */
-    const uint32_t *given_order; /* the rows' order in each epoch, instead of a shuffle; or NULL */
+    const uint32_t *given_order; /* an order of all rows, each once, for every epoch, instead of a shuffle; or NULL */
     int shuffle;
     uint64_t seed, first_epoch;
     int64_t first_row;       /* rows of the epoch that other jobs took before: only the masks of dropout go by it */

@@ -125,7 +125,7 @@ nn_status nn_predict_asking(nn_plan *p, const void *x, const nn_csr *csr, int64_
         const nn_geometry *g = &p->layers[0];
         if (g->kind != NN_DENSE || g->n_in > INT32_MAX) return NN_BAD_SIZE;
         flops += 2.0 * ((double)csr->stored - (double)n * (double)g->n_in) * (double)g->n_out;
-        c.entry_bytes = (size_t)nn_entries_bytes(p, c.rows, nn_most_entries(csr, c.rows)) / 64 * 64 + 64;
+        c.entry_bytes = nn_entries_bytes(p, c.rows, nn_most_entries(csr, c.rows));
     }
     const int threads = nn_choose_threads(flops, max_threads);
     const size_t bytes = nn_times(nn_plus(nn_times(2, c.buffer_bytes), c.entry_bytes), (size_t)threads);

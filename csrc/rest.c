@@ -28,8 +28,8 @@ nn_status nn_rest_begin(run *c, int64_t n_steps, double *bytes_needed) {
     r->moves = !r->decays && job->optimizer != NN_SGD && job->optimizer != NN_ADAGRAD;
     r->blocks = nn_ceil_div(g->k, UPDATE_ROWS);
     const int64_t n = g->panels * r->blocks, counted = r->decays ? n * UPDATE_ROWS : 0;
-    const double bytes = (double)n * sizeof *r->active + (double)counted * sizeof *r->since;
-    if (nn_grow(&r->memory, &r->bytes, (size_t)bytes, bytes_needed) != NN_OK) {
+    const size_t bytes = nn_plus(nn_times((size_t)n, sizeof *r->active), nn_times((size_t)counted, sizeof *r->since));
+    if (nn_grow(&r->memory, &r->bytes, bytes, bytes_needed) != NN_OK) {
         r->on = 0;
         return NN_NO_MEMORY;
     }

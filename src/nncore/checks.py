@@ -222,13 +222,15 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
         return value  # type: ignore[no-any-return]
     if value.dtype.kind == "O":
         # NumPy would read "1.5" as a number and None as NaN; neither is a number until its owner says so.
-        try:
-            if not any(item is None or isinstance(item, str | bytes | bytearray) for item in value.flat):
+        if not any(item is None or isinstance(item, str | bytes | bytearray) for item in value.flat):
+            try:
                 return value.astype(_FLOAT64)  # type: ignore[no-any-return]
-        except OverflowError:
-            raise ValueError(f"{name} has an integer beyond the range of float64; expected finite numbers") from None
-        except (TypeError, ValueError):
-            pass
+            except OverflowError:
+                raise ValueError(
+                    f"{name} has an integer beyond the range of float64; expected finite numbers"
+                ) from None
+            except (TypeError, ValueError):
+                pass
         raise TypeError(f"{name} has dtype object, with values that are not numbers; expected real numbers")
     raise TypeError(f"{name} has dtype {value.dtype}; expected real numbers")
 

@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore.errors import DivergenceError
+from nncore.errors import DivergenceError, NonFiniteData, NonFiniteLoss
+from nncore.losses import OwnLoss
 from nncore.sparse import CSR
 
 if TYPE_CHECKING:
-    from nncore.errors import NonFiniteLoss
     from nncore.losses import Loss
     from nncore.network import Sequential
     from nncore.optimizers import Optimizer
     from nncore.sparse import Inputs
 
     Array = np.ndarray[Any, Any]
+
+
+def _raised_by(loss: Loss) -> tuple[type[Exception], ...]:
+    """Return what a gradient may end in: whatever a loss of the user's raises, but not what a signal's handler does."""
+    return (Exception,) if isinstance(loss, OwnLoss) else (NonFiniteLoss, NonFiniteData, MemoryError)
 
 
 def report(
@@ -57,7 +62,7 @@ def report(
     try:
         with np.errstate(all="ignore"):
             gradients = _by_layer(layers, engine.loss_and_gradients(X, y, loss, row_weights)[1])
-    except Exception:  # NonFiniteLoss, or whatever a loss of the user's raises: then the report is shorter
+    except _raised_by(loss):  # then the report is shorter
         gradients = None
     rate = getattr(optimizer, "learning_rate", None)
     return DivergenceError(

@@ -128,6 +128,18 @@ class NonFiniteData(ValueError):
         return f"{self.argument} has a non-finite value (NaN or infinity) in row {self.row}; expected finite numbers"
 
 
+class NotReady(Exception):
+    """An engine takes no such X as it is. For whoever then converts it, and catches no other error with it."""
+
+
+class NotReadyType(NotReady, TypeError):
+    """It is no array, or one of another type or layout."""
+
+
+class NotReadyShape(NotReady, ValueError):
+    """Its shape is another one."""
+
+
 class BadCode(ValueError):
     """A column of categories holds a number that is no code of its.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from nncore import checks, engines, losses, sparse, training
 from nncore._network import NetworkBase
+from nncore.errors import NotReady
 from nncore.history import History
 from nncore.layers import Layer, checked_layers
 
@@ -146,7 +147,7 @@ class Sequential(NetworkBase):
         # The engine has a lock of its own for this, so that a prediction need not wait for the end of a fit.
         try:
             return self._engine.predict(X)  # type: ignore[no-any-return]
-        except (TypeError, ValueError):  # not ready for the engine: converted, or refused with the reason
+        except NotReady:  # converted, or refused with the reason; what a signal's handler raises is not caught
             return self._engine.predict(sparse.inputs(self._layers, X, "X", self._dtype))  # type: ignore[no-any-return]
 
     @overload

@@ -281,6 +281,8 @@ def train_step(
         undo(error, engine, optimizer, slots, snapshot, steps)
         if isinstance(error, NonFiniteData) and fresh:
             optimizer._release()
+        if failure is error:
+            raise
         raise failure from None
     if made:
         network._steps_forgotten += 1

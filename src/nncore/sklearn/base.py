@@ -29,6 +29,7 @@ from nncore.sklearn._model import NAMES, Model, inputs
 from nncore.sklearn._own import OWN_CONSTRAINTS, check_own, given_validation, has_callbacks
 from nncore.sklearn._rows import Rows
 from nncore.sklearn._solver import SGD, Adam
+from nncore.sklearn._turns import Fit, consistent, state_without, under_way
 from nncore.sklearn._watch import Validation, Watch, mean_loss
 
 Array = np.ndarray[Any, Any]
@@ -150,24 +151,25 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         hidden = self._hidden()
         check_own(self)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y = self._validate(X, y, incremental, reset=first)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        self.n_outputs_ = y.shape[1]
-        sizes = [X.shape[1], *hidden, self.n_outputs_]
-        self._random_state = check_random_state(self.random_state)
-        if first:
-            self._initialize(sizes, X.dtype)
-        if first or self.norm != self.__dict__.get("_norm"):
-            self._initialize_norm(hidden)
-        try:
-            if self.solver == "lbfgs":
-                self._fit_lbfgs(X, y, self._row_weights(sample_weight, y, incremental))
-            else:
-                self._fit_stochastic(X, y, sample_weight, incremental)
-        except NonFiniteData:
-            self._forget_solver()
-            raise
+        with under_way(self, first or self.norm != self.__dict__.get("_norm")) as turn:
+            X, y = self._validate(X, y, incremental, reset=first)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            self.n_outputs_ = y.shape[1]
+            sizes = [X.shape[1], *hidden, self.n_outputs_]
+            self._random_state = check_random_state(self.random_state)
+            if first:
+                self._initialize(sizes, X.dtype)
+            if first or self.norm != self.__dict__.get("_norm"):
+                self._initialize_norm(hidden)
+            try:
+                if self.solver == "lbfgs":
+                    self._fit_lbfgs(X, y, self._row_weights(sample_weight, y, incremental), turn)
+                else:
+                    self._fit_stochastic(X, y, sample_weight, incremental, turn)
+            except NonFiniteData:
+                self._forget_solver()
+                raise
         if not all(np.isfinite(array).all() for array in (*self._arrays(), *self._state())):
             raise DivergenceError(self.n_iter_, learning_rate=self.learning_rate_init)
         return self
@@ -292,7 +294,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         train, held = parts[::2], parts[1::2]
         return (*train, None, *held, None) if weights is None else (*train, *held)
 
-    def _fit_stochastic(self, X: Any, y: Array, weights: Array | None, incremental: bool) -> None:
+    def _fit_stochastic(self, X: Any, y: Array, weights: Array | None, incremental: bool, turn: Fit) -> None:
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         solver = self._solver(incremental)
@@ -317,6 +319,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         dtype = self.coefs_[0].dtype if self.coefs_[0].dtype == np.float32 else np.dtype(np.float64)
         loss, adopted, factor, constants, shares = self._conventions(y, weights, dtype)
         model = self._model_for(dtype)
+        turn.hold(model)
         model.load(self._arrays(), self._state())
         rows = Rows(
             model.engine,
@@ -352,6 +355,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             steps = -(-n // batch_size)
             watch = Watch(callbacks, model.engine, solver, epochs=self.max_iter, steps=steps, names=names)
         epochs = Epochs(self, model, rows, solver, loss_of, validation, early, watch)
+        turn.ready = True
         with nullcontext() if watch is None else watch:
             epochs.run(incremental)
         if early:
@@ -381,7 +385,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         name = NAMES.get(self.out_activation_, self.out_activation_)
         return targets.prepare(y, len(y), self.n_outputs_, activations.get(name), losses.get(loss), dtype)
 
-    def _fit_lbfgs(self, X: Any, y: Array, weights: Array | None) -> None:
+    def _fit_lbfgs(self, X: Any, y: Array, weights: Array | None, turn: Fit) -> None:
         from sklearn.utils.optimize import _check_optimize_result
 
         from nncore.sklearn._lbfgs import Objective, minimise
@@ -401,6 +405,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             constant=constant,
             threads=self.threads,
         )
+        turn.ready = True
         arrays, self.loss_, result = minimise(
             objective,
             self._arrays(),
@@ -421,7 +426,9 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         dtype = self.coefs_[0].dtype if self.coefs_[0].dtype == np.float32 else np.dtype(np.float64)
         model = self._model_for(dtype)
-        model.load(self._arrays(), self._state(), training=False)
+        model.load(self._arrays(), [], training=False)
+        if "running_means_" in self.__dict__:  # read after the weights: where a fit ends between the two, both are its
+            model.engine.set_state(self._state(), False)
         outputs = model.outputs(X)
         wanted = np.result_type(outputs.dtype, X.dtype)
         return outputs if wanted == outputs.dtype else outputs.astype(wanted)
@@ -452,13 +459,16 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             return None
         model.views.load(False)
         if "running_means_" in own:
-            model.engine.set_state(self._state())
+            model.engine.set_state(self._state(), False)
         return model.engine.predict(X)  # type: ignore[no-any-return]
 
     def _outputs_of(self, X: Any) -> Array:
+        return consistent(self, lambda: self._outputs_now(X))  # type: ignore[no-any-return]
+
+    def _outputs_now(self, X: Any) -> Array:
         outputs = self._quick_outputs(X)
         if outputs is None:
-            check_is_fitted(self)
+            check_is_fitted(self, "coefs_")
             outputs = self._outputs(X)
         return outputs
 
@@ -466,10 +476,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
 
     def __getstate__(self) -> Any:
         """Leave the core's buffers out; what they hold is in ``coefs_`` and ``intercepts_``."""
-        state = super().__getstate__()
-        state = dict(state)
-        state.pop("_model", None)
-        return state
+        return state_without(super().__getstate__())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_array, validate_data
 
 from nncore import losses
+from nncore.sklearn._turns import consistent
 from nncore.sklearn.base import BaseMLP
 
 Array = np.ndarray[Any, Any]
@@ -316,10 +317,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
-        outputs = self._outputs_of(X)
-        if self.n_outputs_ == 1:
-            outputs = outputs.ravel()
-        classes: Array = self._label_binarizer.inverse_transform(outputs)
+        return consistent(self, lambda: self._classes_of(self._outputs_now(X)))  # type: ignore[no-any-return]
+
+    def _classes_of(self, outputs: Array) -> Array:
+        classes: Array = self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
         return classes
 
     def predict_proba(self, X: Any) -> Array:

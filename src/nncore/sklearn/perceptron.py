@@ -18,6 +18,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nncore import engines
+from nncore.sklearn._turns import Fit, consistent, state_without, under_way
 
 Array = np.ndarray[Any, Any]
 
@@ -163,19 +164,20 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For what scikit-learn refuses, and where weights leave the finite numbers.
         """
-        if hasattr(self, "classes_"):
-            del self.classes_
-        y = validate_data(self, y=y)
-        check_classification_targets(y)
-        classes = np.unique(y)
-        if self.warm_start and hasattr(self, "coef_"):
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        else:
-            self.coef_: Any = None
-            self.intercept_: Any = None
-        self.t_ = 1.0
-        self._train(X, y, self.max_iter, classes, sample_weight, coef_init, intercept_init)
+        with under_way(self, anew=True) as turn:
+            if hasattr(self, "classes_"):
+                del self.classes_
+            y = validate_data(self, y=y)
+            check_classification_targets(y)
+            classes = np.unique(y)
+            if self.warm_start and hasattr(self, "coef_"):
+                coef_init = self.coef_ if coef_init is None else coef_init
+                intercept_init = self.intercept_ if intercept_init is None else intercept_init
+            else:
+                self.coef_: Any = None
+                self.intercept_: Any = None
+            self.t_ = 1.0
+            self._train(X, y, self.max_iter, classes, sample_weight, coef_init, intercept_init, turn)
         if self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve "
@@ -212,7 +214,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     "sample of the full training set target to properly estimate the class frequency distributions. "
                     "Pass the resulting weights as the class_weight parameter."
                 )
-        self._train(X, y, 1, classes, sample_weight, None, None)
+        with under_way(self, anew=not hasattr(self, "classes_")) as turn:
+            self._train(X, y, 1, classes, sample_weight, None, None, turn)
         return self
 
     def _train(
@@ -224,6 +227,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: Any,
         coef_init: Any,
         intercept_init: Any,
+        turn: Fit,
     ) -> None:
         first = not hasattr(self, "classes_")
         X, y = validate_data(
@@ -250,6 +254,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"Number of features {X.shape[1]} does not match previous data {self.coef_.shape[-1]}.")
         if not hasattr(self, "t_"):
             self.t_ = 1.0
+        turn.ready = True
         if n_classes == 2:
             self.n_iter_ = self._fit_one(
                 0, X, y == self.classes_[1], max_iter, factors[1], factors[0], sample_weight, None, self.random_state
@@ -323,7 +328,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed = int(state.randint(_MOST))
         weights = np.where(positive, factor_positive, factor_negative).astype(X.dtype) * sample_weight
         sparse = hasattr(X, "tocsr")
-        w = np.ascontiguousarray(self.coef_[index])
+        w = np.array(self.coef_[index], order="C")  # what others see meanwhile has its scale
         l1_ratio = {"l2": 0.0, "l1": 1.0, "elasticnet": float(self.l1_ratio or 0.0)}.get(str(self.penalty), 0.0)
         run = engines.core().PerceptronRun(
             (X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64)) if sparse else X,
@@ -381,6 +386,9 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
+        return consistent(self, lambda: self._scores(X))  # type: ignore[no-any-return]
+
+    def _scores(self, X: Any) -> Array:
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         scores: Array = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
@@ -397,7 +405,9 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,)
         """
-        scores = self.decision_function(X)
+        return consistent(self, lambda: self._classes_of(self._scores(X)))  # type: ignore[no-any-return]
+
+    def _classes_of(self, scores: Array) -> Array:
         indices = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
         classes: Array = self.classes_[indices]
         return classes
@@ -428,6 +438,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         self.coef_ = csr_matrix(self.coef_)
         return self
+
+    def __getstate__(self) -> Any:
+        """Leave out what says that a fit is under way."""
+        return state_without(super().__getstate__())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
