@@ -101,7 +101,7 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
 
 static void gradient_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
-    const batch b = {0, c->job->n, NULL, nn_batch_scale(c->job, NULL, 0, c->job->n), 0, 1, 0};
+    const batch b = {0, c->job->n, NULL, nn_batch_scale(c->job, NULL, 0, c->job->n), 0, 1, 0, 0};
     const nn_update none = {0};
     int given_up = 0;
     const failure f = one_batch(c, &b, &none, team, thread, n_threads, &given_up);
