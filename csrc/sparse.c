@@ -22,7 +22,7 @@ int64_t nn_most_entries(const nn_csr *x, int64_t rows) {
 
 double nn_entries_bytes(const nn_plan *p, int64_t rows, int64_t entries) {
     const double each = 2.0 * sizeof(int32_t) + (double)p->size;
-    return (double)rows * 2 * sizeof(int64_t) + (double)entries * each + 5.0 * ALIGNMENT;
+    return (double)rows * 2 * sizeof(int64_t) + (double)entries * each + (double)(5 * ALIGNMENT);
 }
 
 char *nn_lay_entries(const nn_plan *p, nn_entries *e, char *memory, int64_t rows, int64_t entries) {
@@ -69,7 +69,7 @@ nn_status nn_sparse_room(nn_plan *p, const nn_csr *x, int n, int64_t rows, int t
     if (!threads) return NN_OK;
     nn_blocks *k = &p->blocks;
     k->n = nn_ceil_div(p->layers[0].n_in, UPDATE_ROWS);
-    const double counters = ((double)k->n * (2.0 * threads + 1) + 1) * sizeof(int64_t) + ALIGNMENT;
+    const double counters = ((double)k->n * (2.0 * threads + 1) + 1) * sizeof(int64_t) + (double)ALIGNMENT;
     const double bytes = counters + nn_entries_bytes(p, 0, entries);
     if (nn_grow(&k->memory, &k->bytes, (size_t)bytes, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     k->starts = (int64_t *)(void *)k->memory;
