@@ -90,6 +90,6 @@ if [ $# -eq 0 ]; then
     set -- tests/test_kernels_layout.py tests/test_kernels_activations.py tests/test_kernels_elementwise.py \
         tests/test_kernels_embedding.py tests/test_kernels_keys.py tests/test_kernels_loss.py \
         tests/test_kernels_loss_options.py tests/test_kernels_noise.py tests/test_kernels_norm.py \
-        tests/test_kernels_outer.py tests/test_kernels_product.py tests/test_core.py
+        tests/test_kernels_outer.py tests/test_kernels_product.py tests/test_kernels_sparse.py tests/test_core.py
 fi
 run -m pytest -q -p no:cacheprovider "$@"

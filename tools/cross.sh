@@ -30,7 +30,7 @@ configure() { # name, options
     shift
     cmake -S "$tree" -B "$at/$name" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNNCORE_WERROR=ON -DNNCORE_OWN_THREADS=ON \
         -DNNCORE_PYTHON=OFF "$@" >"$at/log" 2>&1 || { cat "$at/log"; exit 1; }
-    cmake --build "$at/$name" --target nn_c nn_smoke >"$at/log" 2>&1 || { cat "$at/log"; exit 1; }
+    cmake --build "$at/$name" --parallel 2 --target nn_c nn_smoke >"$at/log" 2>&1 || { cat "$at/log"; exit 1; }
 }
 
 say "for this machine, by $(cc --version | head -n 1)"
