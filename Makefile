@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 C_FILES := $(shell find csrc -name '*.c' -o -name '*.h' -o -name '*.inc')
 SOURCES := pyproject.toml CMakeLists.txt README.md $(C_FILES) $(shell find src -type f -not -path '*/__pycache__/*')
 
-.PHONY: help build test lint format docs bench demo wheel wheels test-clang test-aarch64 clean ci strict analyze asan tsan sanitize valgrind fuzz
+.PHONY: help build test lint format docs bench demo wheel wheels test-clang test-aarch64 cross clean ci strict analyze asan tsan sanitize valgrind fuzz
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ test-clang: ## build with clang into an environment of its own, build/clang, and
 
 test-aarch64: ## cross-compile the core for aarch64 and run its tests under qemu
 	tools/aarch64.sh
+
+cross: ## compile csrc/ for Windows and macOS with zig's clang; under wine, where it is installed, the former runs
+	tools/cross.sh
 
 clean: ## remove what was built
 	rm -rf build dist docs/_generated $(VENV) .pytest_cache .mypy_cache .ruff_cache

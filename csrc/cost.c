@@ -9,7 +9,7 @@
  */
 #include "cost.h"
 
-#include <pthread.h>
+#include "system.h"
 
 enum { PROBE_BARRIERS = 8, PROBE_LINES = 512, PROBE_FMAS = 3000, PROBES = 5 };
 
@@ -31,7 +31,7 @@ static void probe_task(void *context, nn_team *team, int thread, int n_threads) 
         if (c->enough && k) break;
         int64_t began = nn_now();
         for (int b = 0; b < PROBE_BARRIERS; b++) nn_barrier(team);
-        double took = (double)(nn_now() - began) / PROBE_BARRIERS;
+        double took = (double)(nn_now() - began) / (double)PROBE_BARRIERS;
         if (took < barrier) barrier = took;
         /* lines that the last thread writes and the first reads, in turn, and in no order that hardware foresees */
         began = nn_now();
@@ -40,7 +40,7 @@ static void probe_task(void *context, nn_team *team, int thread, int n_threads) 
         nn_barrier(team);
         if (thread == 0) {
             for (int i = 0; i < PROBE_LINES; i++) (void)((volatile char *)c->lines)[64 * (i * 211 % PROBE_LINES)];
-            took = (double)(nn_now() - began) / PROBE_LINES;
+            took = (double)(nn_now() - began) / (double)PROBE_LINES;
             if (took < line) line = took;
         }
         nn_barrier(team);
@@ -50,10 +50,10 @@ static void probe_task(void *context, nn_team *team, int thread, int n_threads) 
 
 static nn_machine machine;
 static int64_t try_again = INT64_MAX;
-static pthread_mutex_t calibrating = PTHREAD_MUTEX_INITIALIZER;
+static nn_lock calibrating = NN_LOCK_OPEN;
 
-static void after_fork_in_child(void) { pthread_mutex_init(&calibrating, NULL); } /* its holder may be gone */
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+static void after_fork_in_child(void) { nn_lock_new(&calibrating); } /* its holder may be gone */
+__attribute__((constructor)) static void watch_forks(void) { nn_after_fork_in_child(after_fork_in_child); }
 
 /* What is assumed where it cannot be measured: a new thread shares a core for its first milliseconds, and other
  * processes may keep the cores busy. */
@@ -82,7 +82,7 @@ static void calibrate_threads(int threads) {
 }
 
 nn_machine nn_machine_of(nn_dtype dtype) {
-    pthread_mutex_lock(&calibrating);
+    nn_lock_take(&calibrating);
     const int usable = nn_usable_threads(0);
     if (machine.threads < usable || nn_now() > try_again) calibrate_threads(usable);
     if (machine.flops_per_ns[dtype] == 0) {
@@ -96,7 +96,7 @@ nn_machine nn_machine_of(nn_dtype dtype) {
         machine.flops_per_ns[dtype] = best;
     }
     const nn_machine found = machine;
-    pthread_mutex_unlock(&calibrating);
+    nn_lock_leave(&calibrating);
     return found;
 }
 

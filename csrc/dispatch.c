@@ -1,11 +1,12 @@
 /* dispatch.c: which ISA's kernels run. Chosen once, when the module loads, from what CPU and operating system support.
  *
- * __builtin_cpu_supports asks cpuid and, for AVX and AVX-512, xgetbv too: a kernel that does not save the wide registers
- * makes it answer no. Every table can be had by name, so that one process tests them all.
+ * cpu.h asks cpuid and, for AVX and AVX-512, xgetbv too: a kernel that does not save the wide registers makes it answer
+ * no. Every table can be had by name, so that one process tests them all.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "cpu.h"
 #include "kernels.h"
 
 extern const nn_kernels nn_table_reference_f32, nn_table_reference_f64;
@@ -34,13 +35,9 @@ static int chosen = N_ISAS - 1;
 
 static int has(const char *name) {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (strcmp(name, "avx512") == 0)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("fma");
-    if (strcmp(name, "avx2") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+    if (strcmp(name, "avx512") == 0) return nn_cpu_has_avx512();
+    if (strcmp(name, "avx2") == 0) return nn_cpu_has_avx2();
+    return nn_cpu_has_v2();
 #else
     (void)name;
     return 1; /* NEON is part of aarch64 */

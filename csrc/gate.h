@@ -6,7 +6,8 @@
 #define NN_GATE_H
 
 #include <stdatomic.h>
-#include <time.h>
+
+#include "system.h"
 
 typedef struct nn_gate {
     atomic_int busy, waiting;
@@ -16,10 +17,7 @@ static inline int nn_gate_try(nn_gate *g) { return !atomic_exchange_explicit(&g-
 static inline void nn_gate_leave(nn_gate *g) { atomic_store_explicit(&g->busy, 0, memory_order_release); }
 static inline int nn_gate_wanted(nn_gate *g) { return atomic_load(&g->waiting) != 0; }
 
-static inline void nn_gate_nap(void) {
-    const struct timespec nap = {0, 20000};
-    nanosleep(&nap, NULL);
-}
+static inline void nn_gate_nap(void) { nn_nap(20000); }
 static inline void nn_gate_wait(nn_gate *g) {
     atomic_fetch_add(&g->waiting, 1);
     while (!nn_gate_try(g)) nn_gate_nap();

@@ -66,7 +66,7 @@ void nn_barrier_patient(nn_team *team); /* the same where a long wait says nothi
  * and thread 0 calls nn_go_on_alone. */
 void nn_watch_team(nn_team *team, double flops);
 int nn_is_short(double flops); /* whether a step of so much work is short beside a time slice */
-int64_t nn_now(void);          /* ns, monotonic */
+int64_t nn_now(void);          /* ns, monotonic; system_*.c */
 int nn_team_given_up(const nn_team *team);
 void nn_go_on_alone(nn_team *team);
 int nn_max_threads(void);             /* default or set; at least 1 */

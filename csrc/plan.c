@@ -1,12 +1,9 @@
 /* plan.c: the geometry of a network, its buffers, and the way from row-major matrices into panels and back. */
 #include "plan.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
-#endif
+
+#include "system.h"
 
 enum { ALIGNMENT = 64 };
 static const size_t MOST_BYTES = SIZE_MAX >> 2; /* of a buffer: offsets in it, and sums of a few, fit into int64_t */
@@ -15,16 +12,9 @@ static _Atomic int64_t allocations, asked;
 
 /* A system that promises more memory than it has would end the process as it is written to. */
 static double memory_there(void) {
-#if defined(_SC_PHYS_PAGES)
     static _Atomic double known;
-    if (known == 0) {
-        const double bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-        known = bytes > 0 ? bytes : INFINITY;
-    }
+    if (known == 0) known = nn_system_memory();
     return known;
-#else
-    return INFINITY;
-#endif
 }
 
 void *nn_buffer_raw(size_t bytes) {
@@ -32,14 +22,14 @@ void *nn_buffer_raw(size_t bytes) {
     asked += (int64_t)(bytes < MOST_BYTES ? bytes : MOST_BYTES);
     if (bytes > MOST_BYTES || (double)bytes > memory_there()) return NULL;
     const size_t whole = nn_round_up(bytes, ALIGNMENT);
-    return aligned_alloc(ALIGNMENT, whole ? whole : ALIGNMENT);
+    return nn_aligned(ALIGNMENT, whole ? whole : ALIGNMENT);
 }
 void *nn_buffer(size_t bytes) {
     void *buffer = nn_buffer_raw(bytes);
     if (buffer) memset(buffer, 0, bytes);
     return buffer;
 }
-void nn_buffer_free(void *buffer) { free(buffer); }
+void nn_buffer_free(void *buffer) { nn_aligned_free(buffer); }
 int64_t nn_allocations(void) { return allocations; }
 int64_t nn_bytes_asked(void) { return asked; }
 

@@ -1,26 +1,23 @@
-/* pool.c: threads that wait for work, the counterpart of OpenMP's where the core is built with NN_PTHREADS.
+/* pool.c: threads that wait for work, the counterpart of OpenMP's where the core is built with NN_OWN_THREADS.
  *
  * Workers live as long as the process and are taken from a list of idle ones, so that two Python threads that train two
  * networks have a team each. Whoever waits, a worker for its next call or the caller for its workers, looks for some 50 us
  * before it sleeps: calls follow each other closely. Signals are left to the threads of Python.
  */
-#define _GNU_SOURCE
 #include "pool.h"
 
 #include <limits.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "system.h"
 
 enum { LOOKS = 4000 };
 
 struct nn_worker {
     nn_worker *next;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
+    nn_lock lock;
+    nn_change changed;
     atomic_int
         busy; /* changes under the lock; what follows is the caller's while it is 0, and the worker's while it is 1 */
     nn_pool_body body;
@@ -28,7 +25,7 @@ struct nn_worker {
     int thread, n_threads;
 };
 
-static pthread_mutex_t idle_lock = PTHREAD_MUTEX_INITIALIZER;
+static nn_lock idle_lock = NN_LOCK_OPEN;
 static nn_worker *idle;
 
 static void pause_briefly(void) {
@@ -44,45 +41,35 @@ static void wait_until(nn_worker *w, int busy) {
         if (atomic_load_explicit(&w->busy, memory_order_acquire) == busy) return;
         pause_briefly();
     }
-    pthread_mutex_lock(&w->lock);
-    while (atomic_load(&w->busy) != busy) pthread_cond_wait(&w->changed, &w->lock);
-    pthread_mutex_unlock(&w->lock);
+    nn_lock_take(&w->lock);
+    while (atomic_load(&w->busy) != busy) nn_change_wait(&w->changed, &w->lock);
+    nn_lock_leave(&w->lock);
 }
 
 static void make_busy(nn_worker *w, int busy) {
-    pthread_mutex_lock(&w->lock);
+    nn_lock_take(&w->lock);
     atomic_store_explicit(&w->busy, busy, memory_order_release);
-    pthread_cond_signal(&w->changed); /* the only one who may wait: the worker, or the caller that has it */
-    pthread_mutex_unlock(&w->lock);
+    nn_change_tell(&w->changed); /* the only one who may wait: the worker, or the caller that has it */
+    nn_lock_leave(&w->lock);
 }
 
-static void *live(void *worker) {
+static void live(void *worker) {
     nn_worker *w = worker;
     for (;;) {
         wait_until(w, 1);
         w->body(w->context, w->thread, w->n_threads);
         make_busy(w, 0);
     }
-    return NULL;
 }
 
 static nn_worker *new_worker(void) {
     nn_worker *w = calloc(1, sizeof *w);
     if (!w) return NULL;
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->changed, NULL);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    const int failed = pthread_create(&thread, NULL, live, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!failed) {
-        pthread_detach(thread);
-        return w;
-    }
-    pthread_cond_destroy(&w->changed);
-    pthread_mutex_destroy(&w->lock);
+    nn_lock_new(&w->lock);
+    nn_change_new(&w->changed);
+    if (nn_start_thread(live, w)) return w;
+    nn_change_end(&w->changed);
+    nn_lock_end(&w->lock);
     free(w);
     return NULL;
 }
@@ -90,10 +77,10 @@ static nn_worker *new_worker(void) {
 nn_worker *nn_pool_take(int wanted, int *n) {
     nn_worker *taken = NULL;
     for (*n = 0; *n < wanted; (*n)++) {
-        pthread_mutex_lock(&idle_lock);
+        nn_lock_take(&idle_lock);
         nn_worker *w = idle;
         if (w) idle = w->next;
-        pthread_mutex_unlock(&idle_lock);
+        nn_lock_leave(&idle_lock);
         if (!w) w = new_worker();
         if (!w) break;
         w->next = taken;
@@ -115,21 +102,12 @@ void nn_pool_run(nn_worker *workers, int n, nn_pool_body body, void *context) {
     for (nn_worker *w = workers; w;) {
         nn_worker *next = w->next;
         wait_until(w, 0);
-        pthread_mutex_lock(&idle_lock);
+        nn_lock_take(&idle_lock);
         w->next = idle;
         idle = w;
-        pthread_mutex_unlock(&idle_lock);
+        nn_lock_leave(&idle_lock);
         w = next;
     }
-}
-
-int nn_pool_cores(void) {
-#if defined(__linux__)
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
-#endif
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 1 ? 1 : (int)cores;
 }
 
 static int number_in(const char *variable, int otherwise) {
@@ -140,6 +118,6 @@ static int number_in(const char *variable, int otherwise) {
 
 int nn_pool_limit(void) { return number_in("OMP_THREAD_LIMIT", INT_MAX); }
 int nn_pool_most_threads(void) {
-    const int most = number_in("OMP_NUM_THREADS", nn_pool_cores()), limit = nn_pool_limit();
+    const int most = number_in("OMP_NUM_THREADS", nn_system_cores()), limit = nn_pool_limit();
     return most < limit ? most : limit;
 }

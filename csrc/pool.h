@@ -9,7 +9,6 @@ typedef void (*nn_pool_body)(void *context, int thread, int n_threads);
 nn_worker *nn_pool_take(int wanted, int *n);
 /* Runs body as thread 0 here and as threads 1 to n in the workers; when all have returned, gives them back. */
 void nn_pool_run(nn_worker *workers, int n, nn_pool_body body, void *context);
-int nn_pool_cores(void);        /* on which this process may run */
 int nn_pool_most_threads(void); /* by OMP_NUM_THREADS, else as many as cores */
 int nn_pool_limit(void);        /* by OMP_THREAD_LIMIT; else INT_MAX */
 

@@ -83,7 +83,7 @@ nn_status nn_profile(nn_plan *p, int64_t rows, int optimizer, int layer, double 
     for (int s = 0; s < 3; s++) c.scratch[s] = nn_buffer(bytes);
     if (c.gradient && c.scratch[0] && c.scratch[1] && c.scratch[2]) {
         nn_parallel(1, profile_task, &c);
-        for (int part = 0; part < 3; part++) ns[part] = c.ns[part] * (chunked ? (double)rows / CHUNK : 1);
+        for (int part = 0; part < 3; part++) ns[part] = c.ns[part] * (chunked ? (double)rows / (double)CHUNK : 1);
     } else {
         *bytes_needed = (double)nn_times(3, bytes);
         status = NN_NO_MEMORY;

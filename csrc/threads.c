@@ -1,5 +1,5 @@
 /* threads.c: the only file that knows OpenMP: teams, their barrier, how many threads a piece of work is worth. With
- * NN_PTHREADS the threads are those of pool.c, as where there is no OpenMP, or for ThreadSanitizer.
+ * NN_OWN_THREADS the threads are those of pool.c, as where there is no OpenMP, or for ThreadSanitizer.
  *
  * One parallel region a call; inside it threads meet at a barrier of our own, which spins briefly and then yields, so
  * that a machine with more threads than cores still gets on. Each team has its own barrier: two Python threads may
@@ -8,15 +8,12 @@
  * for a time slice would cost a thousand of them, and the result is the same.
  * After a fork the child has lost libgomp's threads; it works on alone rather than wait for them.
  */
-#define _GNU_SOURCE
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "nncore.h"
+#include "system.h"
 
-#if defined(NN_PTHREADS)
+#if defined(NN_OWN_THREADS)
 #include "pool.h"
 #else
 #include <omp.h>
@@ -94,7 +91,7 @@ static void meet(nn_team *team, int counts) {
         if (spin < SPINS)
             pause_briefly();
         else
-            sched_yield();
+            nn_yield();
         if (spin == SPINS && counts) atomic_fetch_add(&team->late, 1);
         spin += spin <= SPINS; /* stops there: a wait may be long */
     }
@@ -102,12 +99,6 @@ static void meet(nn_team *team, int counts) {
 
 void nn_barrier(nn_team *team) { meet(team, 1); }
 void nn_barrier_patient(nn_team *team) { meet(team, 0); }
-
-int64_t nn_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 void nn_watch_team(nn_team *team, double flops) {
     if (team->n == 1 || flops > FLOPS_SHORT || atomic_load(&team->late) < LATE_MOST || atomic_load(&forced_threads))
@@ -128,32 +119,7 @@ static void run_one(nn_team *team, nn_task task, void *context, int thread, int 
     restore_mode(mode);
 }
 
-/* New threads begin on the core of the one that made them, and it takes the scheduler milliseconds, hundreds of steps, to
- * move them. So each is put on a core of its own once, among those that it may use, and is free to go from there. */
-#if defined(__linux__)
-static void leave_core(int crowded_, int thread) {
-    cpu_set_t allowed, one;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    const size_t crowded = (size_t)crowded_;
-    int others = CPU_COUNT(&allowed) - (CPU_ISSET(crowded, &allowed) ? 1 : 0);
-    if (others < 1) return;
-    int skip = (thread - 1) % others;
-    for (size_t i = 1; i < CPU_SETSIZE; i++) { /* the next ones, and round */
-        const size_t cpu = (crowded + i) % CPU_SETSIZE;
-        if (cpu == crowded || !CPU_ISSET(cpu, &allowed) || skip-- > 0) continue;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        if (sched_setaffinity(0, sizeof one, &one) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
-        return;
-    }
-}
-static int this_core(void) { return sched_getcpu(); }
-#else
-static void leave_core(int crowded, int thread) { (void)crowded, (void)thread; }
-static int this_core(void) { return 0; }
-#endif
-
-#if defined(NN_PTHREADS)
+#if defined(NN_OWN_THREADS)
 typedef struct call {
     nn_team *team;
     nn_task task;
@@ -162,7 +128,7 @@ typedef struct call {
 } call;
 static void in_worker(void *context, int thread, int n_threads) {
     const call *c = context;
-    if (c->core >= 0 && thread > 0) leave_core(c->core, thread);
+    if (c->core >= 0 && thread > 0) nn_leave_core(c->core, thread);
     run_one(c->team, c->task, c->context, thread, n_threads);
 }
 static int run_team(nn_team *team, int n_threads, nn_task task, void *context, int core) {
@@ -174,14 +140,14 @@ static int run_team(nn_team *team, int n_threads, nn_task task, void *context, i
     return helpers + 1;
 }
 static int default_threads(void) { return nn_pool_most_threads(); }
-static int cores(void) { return nn_pool_cores(); }
-const char *nn_openmp(void) { return "none, POSIX threads"; }
+static int cores(void) { return nn_system_cores(); }
+const char *nn_openmp(void) { return "none, " NN_SYSTEM_THREADS; }
 #else
 static int run_team(nn_team *team, int n_threads, nn_task task, void *context, int core) {
     int ran = 1;
 #pragma omp parallel num_threads(n_threads)
     {
-        if (core >= 0 && omp_get_thread_num() > 0) leave_core(core, omp_get_thread_num());
+        if (core >= 0 && omp_get_thread_num() > 0) nn_leave_core(core, omp_get_thread_num());
 #pragma omp single
         ran = team->n = omp_get_num_threads(); /* OMP_THREAD_LIMIT may give fewer than asked for */
         run_one(team, task, context, omp_get_thread_num(), ran);
@@ -203,7 +169,7 @@ int nn_parallel(int n_threads, nn_task task, void *context) {
     nn_team team = {.n = 1};
     int ran = 1;
     if (n_threads > 1 && !atomic_load(&forked)) {
-        const int core = spread < n_threads ? this_core() : -1;
+        const int core = spread < n_threads ? nn_this_core() : -1;
         if (core >= 0) spread = n_threads;
         ran = run_team(&team, n_threads, task, context, core);
     } else {
@@ -214,7 +180,7 @@ int nn_parallel(int n_threads, nn_task task, void *context) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-    pthread_atfork(NULL, NULL, after_fork_in_child);
+    nn_after_fork_in_child(after_fork_in_child);
     threads_at_load = default_threads();
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
 
 import numpy as np
 import pytest
@@ -117,6 +116,7 @@ def test_a_read_only_mapped_file_is_taken_as_it_is(backend, dtype, tmp_path):
 def test_ten_thousand_calls_leave_memory_flat():
     """Of fit, which is where a reference that is kept, or a buffer, would add up."""
     pytest.importorskip("nncore._core")
+    resource = pytest.importorskip("resource")  # not on Windows
     X, y = np.zeros((8, 2), np.float32), np.zeros((8, 1), np.float32)
     net, optimizer = nn.MLP([2, 4, 1], backend="native"), nn.Adam()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import signal
 import stat
 import subprocess
@@ -17,6 +16,8 @@ import pytest
 
 import nncore as nn
 from nncore import files
+
+resource = pytest.importorskip("resource")  # limits, kills and permissions as POSIX has them
 
 KINDS = ["net.npz", "net.safetensors"]
 
@@ -257,6 +258,24 @@ def test_names_of_every_kind(tmp_path, name):
     network().save(tmp_path / name)
     assert same(nn.load(tmp_path / name), network())
     assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="looks at what is open")
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_file_takes_its_name_closed_where_none_is_locked(tmp_path, monkeypatch, locks):
+    """Windows, which has no fcntl, renames no open file; elsewhere the lock holds until the rename."""
+    is_open, rename = [], os.replace
+
+    def watched(source, target):
+        held = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+        is_open.append(os.path.realpath(source) in held)
+        rename(source, target)
+
+    if not locks:
+        monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(os, "replace", watched)
+    network().save(tmp_path / "net.npz")
+    assert is_open == [locks] and os.listdir(tmp_path) == ["net.npz"]
 
 
 # ------------------------------------------------------------------------------------------------------- what is left

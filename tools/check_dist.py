@@ -18,7 +18,7 @@ LEFTOVERS = re.compile(
     r"|\.(so|pyc|pyd|o|a|whl|gcda|gcno)$"
 )
 NEEDED = (  # to build, to test and to distribute
-    "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.md", "csrc/kernels.inc", "csrc/kernels/product.c",
+    "CMakeLists.txt", "LICENSE", "LICENSE-bundled.txt", "PKG-INFO", "README.md", "csrc/kernels.inc", "csrc/kernels/product.c",
     "pyproject.toml", "src/nncore/_core.pyx", "src/nncore/_engine.pxi",
     "src/nncore/datasets/digits.npz", "src/nncore/py.typed",
     "tests/conftest.py", "tests/test_core.py",
@@ -69,8 +69,9 @@ def faults_of_wheel(file: str, size: int, names: list[str]) -> list[str]:
         faults.append("it has not exactly one nncore/_core.*.so")
     if not any(re.fullmatch(r"nncore\.libs/lib(g|i)?omp[\w.-]*", name) for name in names):
         faults.append("no OpenMP runtime is bundled in nncore.libs/")
-    if not any(re.fullmatch(r"nncore-[\w.]+\.dist-info/licenses/LICENSE", name) for name in names):
-        faults.append("the licence is missing")
+    for licence in ("LICENSE", "LICENSE-bundled.txt"):
+        if not any(re.fullmatch(rf"nncore-[\w.]+\.dist-info/licenses/{re.escape(licence)}", name) for name in names):
+            faults.append(f"the licence is missing: {licence}")
     for needed in ("nncore/py.typed", "nncore/_core.pyi", "nncore/datasets/digits.npz"):
         if needed not in names:
             faults.append(f"it lacks {needed}")

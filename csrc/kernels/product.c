@@ -185,5 +185,5 @@ double NN_FN(fma_peak)(int64_t rounds) {
     }
     vec total = broadcast(0);
     for (int i = 0; i < 12; i++) total = total + sum[i];
-    return lane_sum(total) < 0 ? 0.0 : (double)rounds * 12 * W * 2; /* uses the sums, or they would not be computed */
+    return lane_sum(total) < 0 ? 0.0 : (double)rounds * (12 * W * 2); /* uses the sums, or they would not be computed */
 }

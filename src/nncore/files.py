@@ -73,7 +73,10 @@ def replace(path: str, write: Callable[[IO[bytes]], None], *, clean: bool = True
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, target)
+            if fcntl is not None:
+                os.replace(temporary, target)  # while it is locked
+        if fcntl is None:
+            os.replace(temporary, target)  # Windows renames no file that is open
     except BaseException:
         if os.path.exists(temporary):
             os.unlink(temporary)
