@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For what scikit-learn refuses, and where weights leave the finite numbers.
         """
+        if self.warm_start:
+            self._refuse_sparse()
         if hasattr(self, "classes_"):
             del self.classes_
         y = validate_data(self, y=y)
@@ -202,6 +205,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Perceptron
             Itself.
         """
+        self._refuse_sparse()
         if not hasattr(self, "classes_"):
             if self.early_stopping:
                 raise ValueError("early_stopping should be False with partial_fit")
@@ -214,6 +218,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
         self._train(X, y, 1, classes, sample_weight, None, None)
         return self
+
+    def _refuse_sparse(self) -> None:
+        if hasattr(getattr(self, "coef_", None), "toarray"):
+            raise ValueError("coef_ is sparse, as sparsify leaves it; call densify before further training")
 
     def _train(
         self,
@@ -345,6 +353,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows_held = None if held is None else held.astype(bool)
         tol = -np.inf if self.tol is None else self.tol
         best, count, epoch = np.inf, 0, 0
+        began = perf_counter()
         for epoch in range(1, max_iter + 1):
             loss = run.epoch() / n_train
             if not np.isfinite(w).all() or not np.isfinite(run.intercept):
@@ -352,14 +361,26 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input data with "
                     "StandardScaler or MinMaxScaler might help."
                 )
+            if self.verbose:
+                at = w * run.scale
+                print(
+                    f"-- Epoch {epoch}\nNorm: {np.linalg.norm(at):.2f}, NNZs: {np.count_nonzero(at)}, "
+                    f"Bias: {run.intercept:.6f}, T: {epoch * n_train}, Avg. loss: {run.loss / n_train:f}, "
+                    f"Objective: {loss:f}",
+                    end="\n" if held is None else "",
+                )
             if rows_held is not None:  # a score, which is to grow
                 scores = safe_sparse_dot(X[rows_held], w) + run.intercept
                 loss = -float(np.average((scores > 0) == (y[rows_held] > 0), weights=sample_weight[rows_held]))
+                if self.verbose:
+                    print(f", Validation score: {-loss:f}")
             if self.verbose:
-                print(f"-- Epoch {epoch}\nBias: {run.intercept:.6f}, Objective: {loss:f}")
+                print(f"Total training time: {perf_counter() - began:.2f} seconds.")
             count = count + 1 if tol > -np.inf and loss > best - tol else 0
             best = min(best, loss)
             if count >= self.n_iter_no_change:
+                if self.verbose:
+                    print(f"Convergence after {epoch} epochs took {perf_counter() - began:.2f} seconds")
                 break
         self.coef_[index] = w * w.dtype.type(run.scale)
         if len(self.intercept_) == 1:
