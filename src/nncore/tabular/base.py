@@ -209,6 +209,31 @@ class TabularBase:
             input_tags=InputTags(allow_nan=True, string=True, categorical=True),
         )
 
+    # scikit-learn's routing of metadata, which only it asks for: whether fit and score want weights
+
+    def get_metadata_routing(self) -> Any:
+        """Return what `set_fit_request` and `set_score_request` have set, as scikit-learn's ``MetadataRequest``."""
+        from sklearn.utils.metadata_routing import MetadataRequest
+
+        requests = self.__dict__.get("_metadata_request")
+        if requests is None:
+            requests = MetadataRequest(owner=type(self).__name__)
+            for method in (requests.fit, requests.score):
+                method.add_request(param="sample_weight", alias=None)
+        return requests
+
+    def set_fit_request(self, *, sample_weight: bool | str | None) -> Self:
+        """Say whether meta-estimators of scikit-learn are to hand weights to `fit`: True, False, or another name."""
+        self._metadata_request = self.get_metadata_routing()
+        self._metadata_request.fit.add_request(param="sample_weight", alias=sample_weight)
+        return self
+
+    def set_score_request(self, *, sample_weight: bool | str | None) -> Self:
+        """Say whether meta-estimators of scikit-learn are to hand weights to `score`: True, False, or another name."""
+        self._metadata_request = self.get_metadata_routing()
+        self._metadata_request.score.add_request(param="sample_weight", alias=sample_weight)
+        return self
+
     # ------------------------------------------------------------------------------------------------------ files
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -51,7 +51,7 @@ def read(X: Any, name: str = "X") -> Table:
     ----------
     X : frame, array_like, or mapping of name to column
         A pandas or polars frame, an Arrow table, a NumPy array of two dimensions (of any dtype, object, masked and
-        structured ones included), a list of rows, or a dict of columns. Never modified.
+        structured ones included), a list of rows, which may be dicts, or a dict of columns. Never modified.
     name : str
         Name of the argument, for messages.
 
@@ -96,6 +96,9 @@ def _columns(X: Any, name: str) -> tuple[list[Any], list[Any] | None]:
         return [X.column(index).to_pylist() for index in range(X.num_columns)], list(X.column_names)
     if isinstance(X, Mapping):
         return list(X.values()), list(X)
+    if isinstance(X, Sequence) and len(X) and all(isinstance(row, Mapping) for row in X):
+        keys = list(dict.fromkeys(key for row in X for key in row))
+        return [[row.get(key) for row in X] for key in keys], keys
     if isinstance(X, str | bytes) or (not hasattr(X, "__array__") and not isinstance(X, Sequence)):
         raise TypeError(f"{name} is of type {type(X).__name__}; expected a frame, an array or a dict of columns")
     array = _matrix(X, name)
@@ -168,7 +171,7 @@ def _from_array(values: Array, name: str) -> Column:
     if kind in "Mm":
         seconds = _seconds(values)
         return _checked("datetime" if kind == "M" else "number", seconds)
-    if kind in "OUS":
+    if kind in "OUST":
         return _from_objects(values.astype(object), name)
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}; expected {_ORDINARY}")
@@ -216,7 +219,7 @@ def _from_polars(series: Any, name: str) -> Column:
     dtype = series.dtype
     kind = type(dtype).__name__
     if kind == "Boolean" or dtype.is_numeric():
-        if kind == "Decimal":
+        if kind in ("Decimal", "Int128", "UInt128"):  # which NumPy has not
             return _from_array(np.array(series.to_list(), dtype=object), name)
         values = np.array(series.to_list(), np.float64) if series.null_count() else series.to_numpy()
         return _checked("boolean" if kind == "Boolean" else "number", values.astype(np.float64))
