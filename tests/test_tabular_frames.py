@@ -244,18 +244,22 @@ def test_conversions_keep_what_they_can():
     assert frames.converted(one([True, None]), "number", "a").kind == "number"
     np.testing.assert_array_equal(frames.converted(one(["1.5", None]), "number", "a").values, [1.5, np.nan])
     np.testing.assert_array_equal(frames.converted(one(["1970-01-02"]), "datetime", "a").values, [86400])
-    assert frames.converted(one([3, 4]), "category", "a", (3, 4)).labels == (3, 4)
+    assert frames.converted(one([3, 4]), "category", "a").labels == (3, 4)
+    assert frames.converted(one(np.array([3.0, 4.0])), "category", "a").labels == (3, 4)
+    day = datetime.date(2024, 1, 2)
+    assert frames.converted(one([day, None]), "category", "a").labels == ("2024-01-02",)
     assert frames.converted(one([None]), "datetime", "a").kind == "empty"
-    for column, kind, labels in [
-        (one([2.0]), "boolean", ()),
-        (one(["1", "?"]), "number", ()),
-        (one([1.0]), "datetime", ()),
-        (one(["x"]), "datetime", ()),
-        (one([1.0]), "category", ("x",)),
-        (one(np.array(["2024-01-02"], "M8[D]")), "number", ()),
+    for column, kind, mixed in [
+        (one([2.0]), "boolean", True),
+        (one(["1", "?"]), "number", True),
+        (one([1.0]), "datetime", True),
+        (one(["x"]), "datetime", True),
+        (one([1.0]), "category", False),
+        (one([day]), "category", False),
+        (one(np.array(["2024-01-02"], "M8[D]")), "number", True),
     ]:
         with pytest.raises(ValueError, match="column 'a' was of kind"):
-            frames.converted(column, kind, "column 'a'", labels)
+            frames.converted(column, kind, "column 'a'", mixed)
 
 
 def test_frames_are_not_imported():

@@ -27,13 +27,16 @@ _ORDINARY = "numbers, booleans, strings, categories or dates"
 class Column(NamedTuple):
     """One column of a table.
 
-    `values` are float64, or for categories codes (intp) of `labels`; `declared` says that their dtype is categorical.
+    `values` are float64, or for categories codes (intp) of `labels`; `declared` says that their dtype is categorical,
+    `mixed` that not all labels were strings. `given` are the objects of which numbers, booleans or moments were read.
     """
 
     kind: str
     values: Array
     labels: tuple[Any, ...] = ()
     declared: bool = False
+    mixed: bool = False
+    given: Array | None = None
 
 
 class Table(NamedTuple):
@@ -258,13 +261,13 @@ def _from_objects(values: Array, name: str) -> Column:
     if not kinds:
         return Column("empty", np.full(len(values), np.nan))
     if all(issubclass(kind, bool | np.bool_) for kind in kinds):
-        return Column("boolean", _filled(there.astype(np.float64), missing))
+        return Column("boolean", _filled(there.astype(np.float64), missing), given=values)
     if all(issubclass(kind, numbers.Real | Decimal | np.bool_) for kind in kinds):
-        return Column("number", _filled(np.array([_float(value) for value in there]), missing))
+        return Column("number", _filled(np.array([_float(value) for value in there]), missing), given=values)
     if all(issubclass(kind, datetime.date | np.datetime64) for kind in kinds):
-        return _checked("datetime", _filled(_moments(there, name), missing))
+        return _checked("datetime", _filled(_moments(there, name), missing))._replace(given=values)
     if all(issubclass(kind, datetime.timedelta | np.timedelta64) for kind in kinds):
-        return _checked("number", _filled(_seconds(there.astype("timedelta64[us]")), missing))
+        return _checked("number", _filled(_seconds(there.astype("timedelta64[us]")), missing))._replace(given=values)
     if any(issubclass(kind, numbers.Complex) and not issubclass(kind, numbers.Real) for kind in kinds):
         raise ValueError(f"Complex data not supported: {name} has complex numbers; expected {_ORDINARY}")
     return _factorised(values, missing, name)
@@ -341,7 +344,8 @@ def _categories(codes: Array, labels: list[Any], name: str) -> Column:
         return Column("empty", np.full(len(codes), np.nan))
     places: dict[Any, int] = {}
     renamed = np.array([places.setdefault(_label(label, name), len(places)) for label in labels], np.intp)
-    return Column("category", np.where(codes < 0, -1, renamed[codes]), tuple(places))
+    mixed = not all(isinstance(label, str | bytes) for label in labels)
+    return Column("category", np.where(codes < 0, -1, renamed[codes]), tuple(places), mixed=mixed)
 
 
 def _label(value: Any, name: str) -> Any:
@@ -363,7 +367,7 @@ def is_empty(column: Column) -> bool:
     return bool((column.values < 0).all() if column.kind == "category" else np.isnan(column.values).all())
 
 
-def converted(column: Column, kind: str, name: str, labels: tuple[Any, ...] = ()) -> Column:
+def converted(column: Column, kind: str, name: str, mixed: bool = True) -> Column:
     """Return a column as the kind that it had in `fit`, where that loses nothing.
 
     Parameters
@@ -374,8 +378,8 @@ def converted(column: Column, kind: str, name: str, labels: tuple[Any, ...] = ()
         What is expected.
     name : str
         What to call it in messages.
-    labels : tuple
-        The labels that are known, of categories.
+    mixed : bool
+        Whether categories may be other than strings, so that a few rows of them may well be numbers alone.
 
     Raises
     ------
@@ -390,9 +394,8 @@ def converted(column: Column, kind: str, name: str, labels: tuple[Any, ...] = ()
         return Column("number", values)
     if kind == "boolean" and column.kind == "number" and np.isin(there, (0, 1)).all():
         return Column("boolean", values)
-    if kind == "category" and column.kind in ("number", "boolean") and not any(isinstance(x, str) for x in labels):
-        objects = values.astype(object)
-        return _factorised(objects, np.isnan(values), name)
+    if kind == "category" and mixed and (column.given is not None or column.kind in ("number", "boolean")):
+        return _factorised(values.astype(object) if column.given is None else column.given, np.isnan(values), name)
     if column.kind == "category" and kind in ("number", "boolean"):
         table = _as_numbers(column.labels)
         if table is not None and (kind == "number" or np.isin(table, (0, 1)).all()):
