@@ -131,6 +131,14 @@ def test_the_outputs_activation_counts_for_plain_arrays_too() -> None:
     np.testing.assert_allclose(net.predict(DIABETES[0]), 1 / (1 + np.exp(-before)), rtol=1e-12)
 
 
+def test_weights_that_are_set_as_tuples_train() -> None:
+    net, other = (classifier().fit(*IRIS) for _ in range(2))
+    net.coefs_, net.intercepts_ = tuple(net.coefs_), tuple(net.intercepts_)
+    np.testing.assert_array_equal(
+        net.partial_fit(*IRIS).predict_proba(IRIS[0]), other.partial_fit(*IRIS).predict_proba(IRIS[0])
+    )
+
+
 def test_a_sparsified_perceptron_is_not_trained() -> None:
     net = Perceptron(penalty="l1").fit(*CANCER).sparsify()
     expected = net.predict(CANCER[0])

@@ -231,6 +231,8 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         return [array for pair in zip(self.running_means_, self.running_variances_, strict=True) for array in pair]
 
     def _set_arrays(self, arrays: list[Array], state: list[Array]) -> None:
+        if isinstance(self.coefs_, tuple) or isinstance(self.intercepts_, tuple):  # as somebody has set them
+            self.coefs_, self.intercepts_ = list(self.coefs_), list(self.intercepts_)
         per_layer = 2 if self.__dict__.get("_norm") is None else 4
         for layer in range(len(self.coefs_)):
             at = per_layer * layer
