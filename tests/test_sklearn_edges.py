@@ -161,3 +161,13 @@ def test_what_the_perceptron_prints(penalty: str | None, early: bool, capsys: An
         printed.append([line.split(" took ")[0] for line in lines if not line.startswith("Total training time")])
     assert printed[0] == printed[1]
     assert printed[0][0] == "-- Epoch 1" and printed[0][1].startswith("Norm: ")
+
+
+def test_the_perceptron_does_without_what_came_with_scikit_learn_1_9(monkeypatch: Any) -> None:
+    from nncore.sklearn import perceptron
+
+    check = perceptron._check_sample_weight
+    monkeypatch.setattr(perceptron, "_check_sample_weight", lambda weight, X, dtype: check(weight, X, dtype=dtype))
+    monkeypatch.setattr(perceptron, "_ZEROS_REFUSED", False)
+    for early in (False, True):
+        assert Perceptron(early_stopping=early).fit(*CANCER).score(*CANCER) > 0.9

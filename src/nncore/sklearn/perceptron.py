@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 from numbers import Integral, Real
 from time import perf_counter
 from typing import Any
@@ -25,6 +26,7 @@ Array = np.ndarray[Any, Any]
 _MOST = np.iinfo(np.int32).max
 _FROM_1 = Interval(Integral, 1, None, closed="left")
 _FROM_0 = Interval(Real, 0, None, closed="left")
+_ZEROS_REFUSED = "allow_all_zero_weights" in signature(_check_sample_weight).parameters  # from scikit-learn 1.9 on
 _SPARSE_DECAY = 0.01  # of the steps of the intercept, where rows are sparse
 
 
@@ -247,9 +249,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _check_partial_fit_first_call(self, classes)
         n_classes = len(self.classes_)
         factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=X.dtype, allow_all_zero_weights=bool(self.early_stopping)
-        )
+        zeros = {"allow_all_zero_weights": True} if self.early_stopping and _ZEROS_REFUSED else {}
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, **zeros)
         if n_classes < 2:
             raise ValueError(f"The number of classes has to be greater than one; got {n_classes} class")
         if getattr(self, "coef_", None) is None or coef_init is not None:
