@@ -131,6 +131,32 @@ def test_missing_values_in_training_only_and_in_prediction_only():
     assert np.isfinite(model.predict_proba({name: [None] for name in whole})).all()
 
 
+def test_an_activation_keeps_its_setting(tmp_path):
+    X = {"x": np.linspace(-2, 2, 60)}
+    given = {name: nn.TabularRegressor(activation=name, **QUICK).fit(X, X["x"]) for name in ("leaky_relu", "gelu")}
+    for activation in (nn.activations.LeakyReLU(0.1), nn.activations.LeakyReLU(0.9), nn.gelu):
+        model = nn.TabularRegressor(activation=activation, **QUICK).fit(X, X["x"])
+        assert model.networks_[0].layers[0].activation == activation
+        same = np.array_equal(model.predict(X), given[activation.name].predict(X))
+        assert same == (activation.alpha != 0.9)
+        model.save(tmp_path / "model.npz")
+        loaded = nn.TabularRegressor.load(tmp_path / "model.npz")
+        assert loaded.activation == activation
+        np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_targets_of_numpys_strings():
+    strings = getattr(np.dtypes, "StringDType", None)
+    if strings is None:
+        pytest.skip("NumPy 1 has no strings of any length")
+    X = {"x": np.linspace(-2, 2, 60)}
+    y = np.where(X["x"] > 0, "above", "below").astype(strings())
+    model = nn.TabularClassifier(**QUICK).fit(X, y)
+    assert model.classes_.tolist() == ["above", "below"] and model.score(X, y) > 0.9
+    with pytest.raises(ValueError, match="no class in row 1"):
+        nn.TabularClassifier(**QUICK).fit(X, np.array(["a", None, *["b"] * 58], strings(na_object=None)))
+
+
 def test_a_few_rows_of_a_mixed_column_are_read_as_in_training(tmp_path):
     """Rows that hold numbers, booleans or dates alone belong to a column of labels all the same."""
     kinds = [1, "a", 2.5, None, True, datetime.date(2024, 1, 2), datetime.timedelta(1)]

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from nncore import checks, engines
+from nncore.activations import Activation
 from nncore.activations import get as get_activation
 from nncore.network import Sequential
 from nncore.tabular import ensemble, frames
@@ -36,7 +37,7 @@ class TabularBase:
         learning_rate: float = 3e-3,
         weight_decay: float = 0.05,
         dropout: float = 0.1,
-        activation: str = "relu",
+        activation: str | Activation = "relu",
         n_bins: int = 16,
         min_count: int = 5,
         max_one_hot: int = 12,
@@ -119,7 +120,7 @@ class TabularBase:
         return ensemble.Recipe(
             members=checks.positive_int(members, "members"),
             hidden=tuple(checks.positive_int(size, f"hidden[{index}]") for index, size in enumerate(hidden)),
-            activation=get_activation(self.activation).name,
+            activation=get_activation(self.activation),
             dropout=checks.finite_float(self.dropout, "dropout", low=0.0, below=1.0),
             epochs=checks.positive_int(epochs, "epochs"),
             batch_size=checks.positive_int(batch_size, "batch_size"),
