@@ -236,6 +236,7 @@ typedef struct nn_perceptron {
     int penalty, fit_intercept, shuffle; /* whether there is each */
     uint32_t seed;
     double scale, squares, sizes, owed; /* 1, |w|^2 and sum |w| at first; the l1 penalty so far */
+    double loss;                        /* of the epoch's rows, without their penalty */
 } nn_perceptron;
 double nn_perceptron_epoch(nn_perceptron *c, nn_dtype dtype); /* the sum over rows of their loss and penalty */
 

@@ -129,6 +129,17 @@ def test_a_row_counts_as_often_as_it_weighs():
         assert function(p, t, w) == pytest.approx(function(p[times], t[times]), rel=1e-12)
 
 
+def test_r2_has_no_unit():
+    rng = np.random.default_rng(3)
+    t = rng.standard_normal((40, 2))
+    p = t + rng.standard_normal((40, 2))
+    expected = metrics.r2(p, t)
+    for unit in (2.0**-1000, 2.0**-600, 2.0**600, 2.0**1000):  # whose squares are no doubles
+        assert metrics.r2(p * unit, t * unit) == expected
+    assert metrics.r2(p * [2.0**900, 1], t * [2.0**900, 1]) == expected
+    assert metrics.r2([0.0, 0.0], [0.0, 0.0]) == 1 and metrics.r2([0.0, 1e-300], [0.0, 0.0]) == 0
+
+
 def test_degenerate():
     assert metrics.precision([0.1, 0.2], [0, 1]) == 0
     assert metrics.recall([0.1, 0.2], [0, 0]) == 0

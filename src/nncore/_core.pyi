@@ -66,6 +66,7 @@ class NativeJob:
 @final
 class PerceptronRun:
     intercept: float
+    loss: float
     scale: float
     def __init__(self, rows: Any, y: Array, weights: Array, w: Array, **settings: Any) -> None: ...
     def epoch(self) -> float: ...

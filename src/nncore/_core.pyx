@@ -192,6 +192,7 @@ cdef extern from "nncore.h" nogil:
         double squares
         double sizes
         double owed
+        double loss
     double nn_perceptron_epoch(nn_perceptron *c, nn_dtype dtype)
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 

@@ -339,14 +339,14 @@ class Optimizer:
         self.load_state(saved["state"])
 
 
-def checked_rate(rate: Any, step: int) -> float:
+def checked_rate(rate: Any, step: int, name: str = "learning_rate") -> float:
     """Return a schedule's rate as a float, or refuse it; NumPy's and other libraries' numbers are taken."""
     try:
         value = float(rate)
     except (TypeError, ValueError):
-        raise TypeError(f"learning_rate gave {rate!r} at step {step}; expected a finite number of at least 0") from None
+        raise TypeError(f"{name} gave {rate!r} at step {step}; expected a finite number of at least 0") from None
     if not isfinite(value) or value < 0:
-        raise ValueError(f"learning_rate gave {value:g} at step {step}; expected a finite number of at least 0")
+        raise ValueError(f"{name} gave {value:g} at step {step}; expected a finite number of at least 0")
     return value
 
 

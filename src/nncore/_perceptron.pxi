@@ -61,6 +61,11 @@ cdef class PerceptronRun:
         return self.c.intercept
 
     @property
+    def loss(self):
+        """The sum of the last epoch's losses, without the penalty."""
+        return self.c.loss
+
+    @property
     def scale(self):
         """What the weights are to be multiplied by in the end."""
         return self.c.scale

@@ -209,11 +209,15 @@ def r2(pred: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = Non
     if len(p) < 2:
         warnings.warn("r2 is not defined for fewer than two rows", RuntimeWarning, stacklevel=2)
         return float("nan")
+    # a ratio has no unit: by powers of two, which change no digit, the squares of any numbers stay in range
+    places = -np.frexp(np.abs(t).max(axis=0))[1]
     with np.errstate(over="ignore", invalid="ignore"):
+        p, t = np.ldexp(p, places), np.ldexp(t, places)
         factors = np.ones(len(p)) if weights is None else weights
         unexplained = factors @ (t - p) ** 2
         total = factors @ (t - np.average(t, axis=0, weights=weights)) ** 2
-        values = 1 - np.divide(unexplained, total, where=total != 0, out=(unexplained != 0).astype(np.float64))
+        missed = factors @ (t != p) != 0
+        values = 1 - np.divide(unexplained, total, where=total != 0, out=missed.astype(np.float64))
     return float(values.mean())
 
 

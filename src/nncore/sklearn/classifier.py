@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_array, validate_data
 
 from nncore import losses
+from nncore.sklearn._own import check_class_weight
 from nncore.sklearn._turns import consistent
 from nncore.sklearn.base import BaseMLP
 
@@ -244,6 +245,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _row_weights(self, sample_weight: Array | None, y: Array, incremental: bool) -> Array | None:
         if self.class_weight is None:
             return sample_weight
+        check_class_weight(self.class_weight, self._label_binarizer.y_type_.startswith("multilabel"))
         if incremental and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
@@ -298,7 +300,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _score_outputs(self, outputs: Array, y: Array, weights: Array | None) -> float:
         if not np.isfinite(outputs).all():
             return float("nan")
-        if self.out_activation_ == "softmax":
+        if len(self.classes_) == 1:  # the only answer, whatever the output
+            right = np.ones(len(y), bool)
+        elif self.out_activation_ == "softmax":
             right = outputs.argmax(axis=1) == y.argmax(axis=1)
         else:
             right = ((outputs > 0.5) == y).all(axis=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 from numbers import Integral, Real
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ Array = np.ndarray[Any, Any]
 _MOST = np.iinfo(np.int32).max
 _FROM_1 = Interval(Integral, 1, None, closed="left")
 _FROM_0 = Interval(Real, 0, None, closed="left")
+_ZEROS_REFUSED = "allow_all_zero_weights" in signature(_check_sample_weight).parameters  # from scikit-learn 1.9 on
 _SPARSE_DECAY = 0.01  # of the steps of the intercept, where rows are sparse
 
 
@@ -164,6 +167,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For what scikit-learn refuses, and where weights leave the finite numbers.
         """
+        if self.warm_start:
+            self._refuse_sparse()
         with under_way(self, anew=True) as turn:
             if hasattr(self, "classes_"):
                 del self.classes_
@@ -204,6 +209,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Perceptron
             Itself.
         """
+        self._refuse_sparse()
         if not hasattr(self, "classes_"):
             if self.early_stopping:
                 raise ValueError("early_stopping should be False with partial_fit")
@@ -217,6 +223,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with under_way(self, anew=not hasattr(self, "classes_")) as turn:
             self._train(X, y, 1, classes, sample_weight, None, None, turn)
         return self
+
+    def _refuse_sparse(self) -> None:
+        if hasattr(getattr(self, "coef_", None), "toarray"):
+            raise ValueError("coef_ is sparse, as sparsify leaves it; call densify before further training")
 
     def _train(
         self,
@@ -243,9 +253,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _check_partial_fit_first_call(self, classes)
         n_classes = len(self.classes_)
         factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=X.dtype, allow_all_zero_weights=bool(self.early_stopping)
-        )
+        zeros = {"allow_all_zero_weights": True} if self.early_stopping and _ZEROS_REFUSED else {}
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, **zeros)
         if n_classes < 2:
             raise ValueError(f"The number of classes has to be greater than one; got {n_classes} class")
         if getattr(self, "coef_", None) is None or coef_init is not None:
@@ -350,6 +359,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows_held = None if held is None else held.astype(bool)
         tol = -np.inf if self.tol is None else self.tol
         best, count, epoch = np.inf, 0, 0
+        began = perf_counter()
         for epoch in range(1, max_iter + 1):
             loss = run.epoch() / n_train
             if not np.isfinite(w).all() or not np.isfinite(run.intercept):
@@ -357,14 +367,26 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input data with "
                     "StandardScaler or MinMaxScaler might help."
                 )
+            if self.verbose:
+                at = w * run.scale
+                print(
+                    f"-- Epoch {epoch}\nNorm: {np.linalg.norm(at):.2f}, NNZs: {np.count_nonzero(at)}, "
+                    f"Bias: {run.intercept:.6f}, T: {epoch * n_train}, Avg. loss: {run.loss / n_train:f}, "
+                    f"Objective: {loss:f}",
+                    end="\n" if held is None else "",
+                )
             if rows_held is not None:  # a score, which is to grow
                 scores = safe_sparse_dot(X[rows_held], w) + run.intercept
                 loss = -float(np.average((scores > 0) == (y[rows_held] > 0), weights=sample_weight[rows_held]))
+                if self.verbose:
+                    print(f", Validation score: {-loss:f}")
             if self.verbose:
-                print(f"-- Epoch {epoch}\nBias: {run.intercept:.6f}, Objective: {loss:f}")
+                print(f"Total training time: {perf_counter() - began:.2f} seconds.")
             count = count + 1 if tol > -np.inf and loss > best - tol else 0
             best = min(best, loss)
             if count >= self.n_iter_no_change:
+                if self.verbose:
+                    print(f"Convergence after {epoch} epochs took {perf_counter() - began:.2f} seconds")
                 break
         self.coef_[index] = w * w.dtype.type(run.scale)
         if len(self.intercept_) == 1:
