@@ -223,6 +223,11 @@ def test_a_callback_may_change_the_rate_and_the_weights(backend, blobs):
         ({"early_stopping": "yes"}, TypeError, "early_stopping is 'yes'"),
         ({"early_stopping": EarlyStopping("val_loss")}, ValueError, "'val_loss'; this fit records 'loss' "),
         ({"early_stopping": EarlyStopping("spread"), "metrics": [lambda p, t: 0.0]}, ValueError, "'spread'"),
+        ({"early_stopping": np.int64(0)}, ValueError, "early_stopping is 0"),
+        ({"shuffle": 1}, TypeError, "shuffle is 1; expected True or False"),
+        ({"validation_split": False}, TypeError, "validation_split is False, of type bool"),
+        ({"validation_split": "0"}, TypeError, "validation_split is '0'"),
+        ({"validation_split": -0.5}, ValueError, "validation_split is -0.5"),
         ({"max_seconds": 0}, ValueError, "max_seconds is 0"),
         ({"max_seconds": "1"}, TypeError, "max_seconds"),
         ({"resume": 3}, TypeError, "resume is of type int"),
@@ -255,6 +260,16 @@ def test_refused_arguments(backend, blobs, kwargs, error, message):
 def test_refused_parameters(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_numpys_bools_are_bools(backend, blobs):
+    assert EarlyStopping(restore_best=np.False_).restore_best is False
+    assert Checkpoint("a", save_best_only=np.True_).save_best_only is True
+    assert callbacks.ProgressBar(np.False_).show is False
+    one, other = classifier(backend), classifier(backend)
+    one.fit(*blobs, epochs=2, shuffle=np.False_, early_stopping=np.True_)
+    other.fit(*blobs, epochs=2, shuffle=False, early_stopping=True)
+    assert_same(one.get_weights(), other.get_weights())
 
 
 # ---------------------------------------------------------------------------------------------------- early stopping

@@ -177,7 +177,8 @@ def test_columns_have_sizes_too(backend):
 @pytest.mark.parametrize(
     ("optimizer", "advice"),
     [
-        (lambda: SGD(schedules.Exponential(1e25, steps=1, factor=0.5)), "lower the learning rate, which is 1.25e+24; clip the gradients"),
+        (lambda: SGD(schedules.Exponential(1e25, steps=1, factor=0.5)),
+         "lower the learning rate, which is 1.25e+24; clip the gradients"),
         (lambda: SGD(0.0, clip_norm=2.0), "lower the learning rate, which is 0; lower clip_norm, which is 2"),
         (lambda: Adam(0.0, clip_norm=2.0, clip_value=0.5),
          "lower the learning rate, which is 0; lower clip_norm, which is 2; lower clip_value, which is 0.5"),

@@ -198,6 +198,8 @@ def test_forward_with_layers(backend, rng):
     np.testing.assert_allclose(outputs[-1], net.forward(X), rtol=1e-6)
     with pytest.raises(ValueError, match="reshape"):
         net.forward(X[0], layers=True)
+    with pytest.raises(TypeError, match="layers is 'yes'; expected True or False"):
+        net.forward(X, layers="yes")
 
 
 # ------------------------------------------------------------------------------------------------------- weights

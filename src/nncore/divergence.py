@@ -60,7 +60,9 @@ def report(
     except Exception:  # NonFiniteLoss, or whatever a loss of the user's raises: then the report is shorter
         gradients = None
     rate = None if optimizer.second_order else _rate(optimizer)
-    at_fault = isinstance(loss, OwnLoss) and gradients is None and error.layer is None
+    advice = _advice(optimizer, rate)
+    if isinstance(loss, OwnLoss) and gradients is None and error.layer is None:
+        advice = (f"look into loss {loss.label}, which gave no finite number", *advice)
     return DivergenceError(
         epoch,
         step,
@@ -70,8 +72,7 @@ def report(
         largest_input=_largest(X),
         largest_target=None if y.dtype.kind == "i" else _largest(y),
         learning_rate=rate,
-        advice=((f"look into loss {loss.label}, which gave no finite number",) if at_fault else ())
-        + _advice(optimizer, rate),
+        advice=advice,
     )
 
 

@@ -169,7 +169,7 @@ class Sequential(NetworkBase):
         -------
         ndarray of shape (n, n_out), or list of one ndarray for each layer
         """
-        if not layers:
+        if not checks.boolean(layers, "layers"):
             return self.predict(X)
         with self._lock:
             return list(self._engine.forward_layers(sparse.inputs(self._layers, X, "X", self._dtype)))

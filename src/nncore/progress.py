@@ -6,6 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
+from nncore import checks
 from nncore._callback import Callback
 from nncore.fitting import duration
 
@@ -109,9 +110,7 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, show: bool | None = None) -> None:
-        if show is not None and not isinstance(show, bool):
-            raise TypeError(f"show is {show!r}; expected True, False or None")
-        self.show = show
+        self.show = None if show is None else checks.boolean(show, "show")
         self._bar: Any = None
 
     def on_train_begin(self) -> None:

@@ -72,10 +72,11 @@ def fit(
         epochs = checks.non_negative_int(epochs, "epochs")
     if batch_size is not None:
         batch_size = checks.positive_int(batch_size, "batch_size")
-    if type(shuffle) is not bool and not isinstance(shuffle, np.bool_):
-        raise TypeError(f"shuffle is {shuffle!r}; expected True or False")
+    shuffle = checks.boolean(shuffle, "shuffle")
     if type(verbose) is not int and not isinstance(verbose, bool | int | np.bool_ | np.integer):
         raise TypeError(f"verbose is {verbose!r}; expected True, False or an integer")
+    if type(validation_split) is not float or validation_split:
+        validation_split = checks.finite_float(validation_split, "validation_split", low=0.0, below=1.0)
     seed = network.seed if seed is None else checks.seed(seed)
     if threads is not None:
         threads = checks.positive_int(threads, "threads")
@@ -137,7 +138,7 @@ def fit(
         made_with = {
             "loss": repr(loss),
             "batch_size": batch_size,
-            "shuffle": bool(shuffle),
+            "shuffle": shuffle,
             "seed": seed,
             "rows": None if chunks else len(X),
             "rows held out": 0 if held_out is None else len(held_out[0]),
@@ -156,7 +157,7 @@ def fit(
     settings = {
         "loss": loss,
         "batch_size": batch_size,
-        "shuffle": bool(shuffle),
+        "shuffle": shuffle,
         "seed": seed,
         "first_epoch": trained,
         "optimizer": optimizer,

@@ -119,13 +119,14 @@ def by_class(class_weight: Any, y: Array, loss: Loss) -> Array:
     ValueError
         If y holds no classes, or a class or a weight does not fit.
     """
-    if class_weight != "balanced" and not isinstance(class_weight, dict):
+    balanced = isinstance(class_weight, str) and class_weight == "balanced"
+    if not balanced and not isinstance(class_weight, dict):
         raise TypeError(
             f"class_weight is {class_weight!r}, of type {type(class_weight).__name__}; expected a dict of class to "
             "weight, or 'balanced'"
         )
     rows, names = _classes(y, loss)
-    if class_weight == "balanced":
+    if balanced:
         counts = np.bincount(rows)
         table = np.zeros(len(counts))
         table[counts > 0] = len(rows) / (np.count_nonzero(counts) * counts[counts > 0])
