@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import pickle
 import signal
 
 import numpy as np
@@ -209,6 +210,34 @@ def test_a_callback_may_change_the_rate_and_the_weights(backend, blobs):
     start = net.get_weights()
     net.fit(X, y, epochs=2, callbacks=[Freeze()], optimizer=SGD(1.0))
     assert_same(net.get_weights(), start)
+
+
+@pytest.mark.parametrize("by", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_callbacks_can_be_copied_before_within_and_after_a_fit(backend, blobs, tmp_path, by):
+    """A copy has what was gathered, and neither the run under way nor open files; it serves the next fit."""
+    path = tmp_path / "log.csv"
+    made = [EarlyStopping(patience=50), Checkpoint(tmp_path / "run.npz"), CSVLogger(path), callbacks.ProgressBar(True)]
+    copies = [[by(each) for each in made]]
+
+    class Copier(Callback):
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 1:
+                copies.append([by(each) for each in made])
+
+    net = classifier(backend)
+    history = net.fit(*blobs, epochs=4, callbacks=[*made, Copier()]).history
+    copies.append([by(each) for each in made])
+    assert len(copies) == 3
+    best = [min(history["loss"][:2]), min(history["loss"])]
+    assert [each[0].best for each in copies] == [None, *best]
+    for each in copies:
+        assert [repr(callback) for callback in each] == [repr(callback) for callback in made]
+        assert not any(hasattr(callback, "_run") for callback in each)
+        again = classifier(backend)
+        again.fit(*blobs, epochs=3, callbacks=each)
+        assert again.history.history["loss"] == history["loss"][:3]
+        assert each[0].best == min(history["loss"][:3])
+        assert len(path.read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(

@@ -312,6 +312,7 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _path(path)
         self._file: IO[str] | None = None
+        self._writer: Any = None
 
     def on_train_begin(self) -> None:
         """Write the head, and the epochs that are done already."""
@@ -338,7 +339,14 @@ class CSVLogger(Callback):
         """Close the file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._file = self._writer = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies are made of; they have no file open."""
+        return {**super().__getstate__(), "_file": None, "_writer": None}
+
+    def __repr__(self) -> str:
+        return f"CSVLogger({self.path!r})"
 
 
 def _weights(network: Sequential) -> list[Array]:

@@ -113,6 +113,13 @@ class ProgressBar(Callback):
         self.show = None if show is None else checks.boolean(show, "show")
         self._bar: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies are made of; they draw nothing."""
+        return {**super().__getstate__(), "_bar": None}
+
+    def __repr__(self) -> str:
+        return f"ProgressBar({'' if self.show is None else f'show={self.show}'})"
+
     def on_train_begin(self) -> None:
         """Draw the bar."""
         self._logs: dict[str, float] = {}
