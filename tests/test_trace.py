@@ -260,6 +260,22 @@ Update: W - 0.1 dL/dW, and so for b
   new b2                                  0.552498"""
 
 
+@pytest.mark.parametrize("setting", ["l1", "l2", "weight_decay", "max_norm"])
+def test_the_rule_is_that_of_the_numbers(backend, setting):
+    """With what a layer adds to the update, new W is not W - 0.1 dL/dW, and the table must not say so."""
+    plain = Sequential([Dense(1, 1)], seed=1, dtype="float64", backend=backend)
+    trace = plain.trace(0.5, 1, optimizer=SGD(lambda step: 0.1 / (1 + step)))
+    assert trace.rule == "W - 0.1 dL/dW"
+    np.testing.assert_allclose(trace.new_W[0], trace.W[0] - 0.1 * trace.dL_dW[0], rtol=1e-15)
+    other = Sequential([Dense(1, 1, **{setting: 0.01})], seed=1, dtype="float64", backend=backend)
+    trace = other.trace(0.5, 1, optimizer=SGD(0.1))
+    assert trace.rule == "" and "Update\n" in str(trace)
+    assert abs(trace.new_W[0] - (trace.W[0] - 0.1 * trace.dL_dW[0])).max() > 1e-5
+    optimizer = SGD(lambda step: 0.1 / (1 + step))
+    plain.train_step([[0.5]], [1], optimizer)
+    assert plain.trace(0.5, 1, optimizer=optimizer).rule == "W - 0.05 dL/dW"
+
+
 def test_the_table_of_1_1_1(backend):
     text = str(by_hand(backend).trace(0.5, 1, optimizer=SGD(0.1)))
     squeezed = [re.sub(" +", " ", line) for line in text.splitlines()]

@@ -425,9 +425,32 @@ class Sequential(NetworkBase):
         *,
         limit: int = 8,
     ) -> Trace:
-        """Show one training iteration of a network of dense layers, as arrays and as a table.
+        """Show one training iteration of a network of dense layers, as arrays and as a table; change nothing.
 
-        See `nncore.trace.trace`. Networks with other layers are refused.
+        Parameters
+        ----------
+        x : array_like of shape (n_in,) or (n, n_in)
+            One row or a few, which make one batch. A single number is one row of one input.
+        y : array_like
+            The rows' targets, as for `fit`. For one row also a single number or label, or (n_out,).
+        loss : str or Loss, optional
+            As for `fit`.
+        optimizer : str or Optimizer, optional
+            What makes the new weights; None takes ``SGD(0.01)``.
+        limit : int, default 8
+            Of how many rows and columns of an array the table has at most; at least 2.
+
+        Returns
+        -------
+        nncore.trace.Trace
+            Its ``str`` is the table: z, a, the loss, dL/da, dL/dz, dL/dW, dL/db and the new W and b of each layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, `x` or `y` is not finite, or a layer is not `Dense`.
+        DivergenceError
+            If the loss or the new weights overflow.
         """
         from nncore.trace import trace  # rarely used, so that importing nncore does not load it
 

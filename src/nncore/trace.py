@@ -165,7 +165,7 @@ def trace(
         x=rows, y=prepared, W=weights[::2], b=weights[1::2], z=z, a=a, loss=value, dL_da=dL_da, dL_dz=dL_dz,
         dL_dW=list(gradients[::2]), dL_db=list(gradients[1::2]), new_W=new[::2], new_b=new[1::2],
         activations=[repr(layer.activation) for layer in network.layers], loss_name=name,
-        optimizer=_call(chosen), rule=_rule(chosen), limit=limit,
+        optimizer=_call(chosen), rule=_rule(chosen, network), limit=limit,
     )  # fmt: skip
 
 
@@ -214,13 +214,15 @@ def _call(optimizer: Optimizer) -> str:
     return f"{type(optimizer).__name__}({', '.join(settings)})"
 
 
-def _rule(optimizer: Optimizer) -> str:
-    """Return the update of plain gradient descent; what others do takes more than a line."""
+def _rule(optimizer: Optimizer, network: Sequential) -> str:
+    """Return the update of plain gradient descent; what others do takes more than a line, and what layers add."""
     clips = optimizer.clip_value is not None or optimizer.clip_norm is not None
     if type(optimizer) is not optimizers.SGD or optimizer.momentum or optimizer.weight_decay or clips:
         return ""
-    rate = optimizer.learning_rate
-    return f"W - {rate:g} dL/dW" if isinstance(rate, int | float) else ""
+    specs = [layer.spec() for layer in network.layers]
+    if any(spec.l1 or spec.l2 or spec.decay or spec.max_norm for spec in specs):
+        return ""
+    return f"W - {optimizer.rate:g} dL/dW"
 
 
 # ---------------------------------------------------------------------------------------------------- the iteration
