@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Dense, LeakyReLU, Sequential, sigmoid
+from nncore import MLP, SGD, Columns, Dense, LeakyReLU, Sequential, sigmoid
 
 
 def chain(backend, **kwargs):
@@ -113,6 +113,10 @@ def test_same_seed_same_weights(backend):
 def test_a_bad_initializer_is_refused():
     with pytest.raises(ValueError, match="shape"):
         Sequential([Dense(2, 3, initializer=lambda *_: np.zeros((3, 2)))], backend="numpy")
+    for given in ("zeros", [["1", "2"]], None):
+        for layer in (Dense(1, 2, initializer=lambda *_, g=given: g), Columns({0: 1}, 1, lambda *_, g=given: g)):
+            with pytest.raises(TypeError, match=r"what the initializer gave has dtype .*; expected real numbers"):
+                Sequential([layer, Dense(layer.n_out, 1)], backend="numpy")
 
 
 def test_names_and_summary(backend):

@@ -168,6 +168,11 @@ class Sequential(NetworkBase):
         Returns
         -------
         ndarray of shape (n, n_out), or list of one ndarray for each layer
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict`; also if `layers` is no bool.
         """
         if not checks.boolean(layers, "layers"):
             return self.predict(X)
@@ -433,10 +438,8 @@ class Sequential(NetworkBase):
             One row or a few, which make one batch. A single number is one row of one input.
         y : array_like
             The rows' targets, as for `fit`. For one row also a single number or label, or (n_out,).
-        loss : str or Loss, optional
-            As for `fit`.
-        optimizer : str or Optimizer, optional
-            What makes the new weights; None takes ``SGD(0.01)``.
+        loss, optimizer
+            As for `fit`; without an optimizer ``SGD(0.01)`` makes the new weights.
         limit : int, default 8
             Of how many rows and columns of an array the table has at most; at least 2.
 
@@ -486,7 +489,7 @@ class Sequential(NetworkBase):
         return part
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the network as an .npz or .safetensors file; see `nncore.io.save`."""
+        """Save the network as an .npz or .safetensors file, by the name's ending; see `nncore.io.save`."""
         from nncore.io import save  # above this module: it makes networks
 
         save(self, path)
