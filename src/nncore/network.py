@@ -172,7 +172,7 @@ class Sequential(NetworkBase):
         Raises
         ------
         TypeError, ValueError
-            As `predict`; also if `layers` is no bool.
+            If an argument does not fit.
         """
         if not checks.boolean(layers, "layers"):
             return self.predict(X)
@@ -241,8 +241,8 @@ class Sequential(NetworkBase):
         ----------
         X : array_like of shape (n, n_in), or chunks
             Anything that `numpy.asarray` takes, data frames, and sparse matrices where the first layer is `Dense` (see
-            `nncore.sparse`); never modified. A C-contiguous array of the network's dtype is not copied, nor is such a
-            `numpy.memmap`. Without `y`, chunks (X, y); see `nncore.chunks`.
+            `nncore.sparse`); never modified. A C-contiguous array or `numpy.memmap` of the network's dtype is not
+            copied. Without `y`, chunks (X, y) or (X, y, sample_weight); see `nncore.chunks`.
         y : array_like, optional
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
             shape (n,) or (n, 1). None where `X` gives chunks.
@@ -434,10 +434,8 @@ class Sequential(NetworkBase):
 
         Parameters
         ----------
-        x : array_like of shape (n_in,) or (n, n_in)
-            One row or a few, which make one batch. A single number is one row of one input.
-        y : array_like
-            The rows' targets, as for `fit`. For one row also a single number or label, or (n_out,).
+        x, y : array_like of shape (n_in,) or (n, n_in), and targets as for `fit`
+            One row or a few, which make one batch; for one row also a single number each.
         loss, optimizer
             As for `fit`; without an optimizer ``SGD(0.01)`` makes the new weights.
         limit : int, default 8
@@ -446,7 +444,7 @@ class Sequential(NetworkBase):
         Returns
         -------
         nncore.trace.Trace
-            Its ``str`` is the table: z, a, the loss, dL/da, dL/dz, dL/dW, dL/db and the new W and b of each layer.
+            Its ``str`` is the table: z, a, the loss, its gradients by a, z, W and b, and the new W and b.
 
         Raises
         ------

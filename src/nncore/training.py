@@ -103,8 +103,12 @@ def fit(
             spared = (network.n_in - X.mean_stored()) * network.layers[0].n_out
         y = _targets(network, y, len(X), loss)
         given_weights = weights.samples(sample_weight, len(X))
-    elif sample_weight is not None or class_weight is not None:
-        raise ValueError("sample_weight or class_weight is given and X gives chunks; expected arrays")
+    elif sample_weight is not None:
+        raise ValueError("sample_weight is given and X gives chunks; expected chunks (X, y, sample_weight)")
+    elif isinstance(class_weight, str) and class_weight == "balanced":
+        raise ValueError(
+            "class_weight is 'balanced' and X gives chunks; expected a dict, or arrays, all of which it takes"
+        )
     if validation_data is not None:
         held_out = _validation_data(network, validation_data, validation_split, loss)
     elif validation_split != 0:
@@ -143,6 +147,7 @@ def fit(
             "rows": None if chunks else len(X),
             "rows held out": 0 if held_out is None else len(held_out[0]),
             "weights of CRC-32": weights.checksum(row_weights),
+            "class_weight": repr(class_weight) if chunks and class_weight is not None else None,
             "weights held out of CRC-32": None if held_out is None else weights.checksum(held_out[2]),
         }
     if resume is not None:
@@ -172,7 +177,9 @@ def fit(
     run = Run(
         network,
         engine,
-        _chunks(network, engine, X, loss, settings) if chunks else Arrays(engine, X, y, rows, settings, given_weights),
+        _chunks(network, engine, X, loss, class_weight, settings)
+        if chunks
+        else Arrays(engine, X, y, rows, settings, given_weights),
         optimizer,
         slots,
         history,
@@ -397,16 +404,12 @@ def _validation(
     return lambda: _scores(network, *held_out, loss, measures)
 
 
-def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict[str, Any]) -> Chunks:
-    """Return the source of rows that arrive in chunks."""
-    from nncore.chunks import Chunks
+def _chunks(
+    network: Sequential, engine: Any, X: Any, loss: Loss, class_weight: Any, settings: dict[str, Any]
+) -> Chunks:
+    from nncore.chunks import source  # many programs go without
 
-    def prepared(X: Any, y: Any, of: str) -> tuple[Inputs, Array]:
-        X = sparse.inputs(network.layers, X, "X" + of, network.dtype)
-        network.layers[0].check_inputs(X, "X" + of)
-        return X, _targets(network, y, len(X), loss, "y" + of)
-
-    return Chunks(engine, X, prepared, settings)
+    return source(network, engine, X, loss, class_weight, settings)
 
 
 def _diverged(
