@@ -330,3 +330,13 @@ def test_encoder_is_the_first_layers(backend, blobs):
 def test_refused_encoder(backend, k, error, message):
     with pytest.raises(error, match=message):
         chain(backend).encoder(k)
+    net = MLP([3, 4, 1], dropout=0.1, input_noise=0.1, backend=backend)
+    with pytest.raises(
+        ValueError, match="k is 3, and the first 3 of the layers are no network: the last layer is Dropout"
+    ):
+        net.encoder(3)
+    with pytest.raises(
+        ValueError, match="k is 1, and the first 1 of the layers are no network: layers has no Dense layer"
+    ):
+        net.encoder(1)
+    assert net.encoder(2).n_out == 4

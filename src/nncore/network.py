@@ -448,10 +448,8 @@ class Sequential(NetworkBase):
 
         Raises
         ------
-        TypeError, ValueError
-            If an argument does not fit, `x` or `y` is not finite, or a layer is not `Dense`.
-        DivergenceError
-            If the loss or the new weights overflow.
+        TypeError, ValueError, DivergenceError
+            If an argument does not fit or a layer is not `Dense`; if the loss or the new weights overflow.
         """
         from nncore.trace import trace  # rarely used, so that importing nncore does not load it
 
@@ -475,15 +473,17 @@ class Sequential(NetworkBase):
         Raises
         ------
         TypeError, ValueError
-            If `k` is not an integer from 1 to the number of layers.
+            If `k` is no integer from 1 to the number of layers, or the last of these is `Dropout` or `GaussianNoise`.
         """
         k = checks.positive_int(k, "k")
         if k > len(self._layers):
             raise ValueError(f"k is {k}; this network has {len(self._layers)} layers, so expected at most that")
-        part = Sequential(self._layers[:k], dtype=self._dtype.name, seed=self._seed, backend=self._backend)
+        try:
+            part = Sequential(self._layers[:k], dtype=self._dtype.name, seed=self._seed, backend=self._backend)
+        except ValueError as error:
+            raise ValueError(f"k is {k}, and the first {k} of the layers are no network: {error}") from None
         part.set_weights(self.get_weights()[: len(part.get_weights())])
-        if hasattr(self, "get_state") and hasattr(part, "get_state") and hasattr(part, "set_state"):  # running means
-            part.set_state(self.get_state()[: len(part.get_state())])
+        part.set_state(self.get_state()[: len(part.get_state())])
         return part
 
     def save(self, path: str | os.PathLike[str]) -> None:
