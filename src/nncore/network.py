@@ -430,7 +430,7 @@ class Sequential(NetworkBase):
         *,
         limit: int = 8,
     ) -> Trace:
-        """Show one training iteration of a network of dense layers, as arrays and as a table; change nothing.
+        """Show one training iteration of dense layers and normalisations, as arrays and as a table; change nothing.
 
         Parameters
         ----------
@@ -449,7 +449,7 @@ class Sequential(NetworkBase):
         Raises
         ------
         TypeError, ValueError, DivergenceError
-            If an argument does not fit or a layer is not `Dense`; if the loss or the new weights overflow.
+            If an argument does not fit or there is another layer; if the loss or the new weights overflow.
         """
         from nncore.trace import trace  # rarely used, so that importing nncore does not load it
 
