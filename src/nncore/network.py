@@ -444,7 +444,7 @@ class Sequential(NetworkBase):
         Returns
         -------
         nncore.trace.Trace
-            Its ``str`` is the table: z, a, the loss, its gradients by a, z, W and b, and the new W and b.
+            Its ``str`` is the table.
 
         Raises
         ------
@@ -467,8 +467,7 @@ class Sequential(NetworkBase):
         Returns
         -------
         Sequential
-            Of the same dtype, seed and backend, with copies of the weights. Its outputs are those of layer k - 1 of
-            ``forward(X, layers=True)``.
+            Like this one, with copies of the weights; its outputs are layer k - 1 of ``forward(X, layers=True)``.
 
         Raises
         ------
