@@ -168,9 +168,9 @@ class Optimizer:
             return np.full(n, rate_of)
         values = [rate_of(step) for step in range(self.steps, self.steps + n)]
         try:
-            rates = np.array(values, np.float64)
-            if rates.shape == (n,) and (rates >= 0).all() and np.isfinite(rates).all():
-                return rates
+            rates = np.array(values)
+            if rates.shape == (n,) and rates.dtype.kind in "fiu" and (rates >= 0).all() and np.isfinite(rates).all():
+                return rates.astype(np.float64, copy=False)
         except (TypeError, ValueError):
             pass
         return np.array([checked_rate(value, step) for step, value in enumerate(values, start=self.steps)], np.float64)
@@ -342,8 +342,8 @@ class Optimizer:
 def checked_rate(rate: Any, step: int, name: str = "learning_rate") -> float:
     """Return a schedule's rate as a float, or refuse it; NumPy's and other libraries' numbers are taken."""
     try:
-        value = float(rate)
-    except (TypeError, ValueError):
+        value = checks.number_given(rate, name)
+    except TypeError:
         raise TypeError(f"{name} gave {rate!r} at step {step}; expected a finite number of at least 0") from None
     if not isfinite(value) or value < 0:
         raise ValueError(f"{name} gave {value:g} at step {step}; expected a finite number of at least 0")
