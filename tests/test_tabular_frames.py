@@ -184,9 +184,16 @@ def test_pandas_backed_by_arrow():
             "b": pd.array([True, None], pd.ArrowDtype(pa.bool_())),
             "s": pd.array(["x", None], pd.ArrowDtype(pa.string())),
             "t": pd.array([datetime.datetime(2024, 1, 1), None], pd.ArrowDtype(pa.timestamp("us"))),
+            "z": pd.array(
+                [datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), None], pd.ArrowDtype(pa.timestamp("s", "UTC"))
+            ),
+            "d": pd.array([datetime.date(2024, 1, 1), None], pd.ArrowDtype(pa.date32())),
         }
     )
-    assert [c.kind for c in frames.read(frame).columns] == ["number", "boolean", "category", "datetime"]
+    columns = frames.read(frame).columns
+    assert [c.kind for c in columns] == ["number", "boolean", "category", *["datetime"] * 3]
+    for column in columns[3:]:
+        np.testing.assert_array_equal(column.values, [1704067200, np.nan])
     table = frames.read(pa.table({"i": [1, None], "s": ["x", None]}))
     assert table.names == ["i", "s"] and [c.kind for c in table.columns] == ["number", "category"]
 

@@ -210,7 +210,11 @@ def _from_pandas(series: Any, name: str) -> Column:
             values = series.to_numpy(dtype=np.float64, na_value=np.nan)
         return _checked("boolean" if kind == "b" else "number", values)
     if kind == "M":
-        if getattr(series.dt, "tz", None) is not None:
+        try:
+            zone = getattr(series.dt, "tz", None)
+        except NotImplementedError:  # of Arrow's days
+            return _from_array(np.asarray(series, object), name)
+        if zone is not None:
             series = series.dt.tz_convert("UTC").dt.tz_localize(None)
         return _checked("datetime", _seconds(series.to_numpy(dtype="datetime64[us]")))
     if kind == "m":
