@@ -35,7 +35,8 @@ def test_a_good_wheel_has_no_fault() -> None:
         (WHEEL.replace("manylinux_2_34", "linux"), 1, MEMBERS, "platform tag"),
         (WHEEL, 3_000_000, MEMBERS, "3,000,000 bytes"),
         *((WHEEL, 1, [m for m in MEMBERS if m != lost], said) for lost, said in zip(
-            MEMBERS, ["_core", "_core.pyi", "py.typed", "digits.npz", "OpenMP", "LICENSE", "LICENSE-bundled"], strict=True)),
+            MEMBERS, ["_core", "_core.pyi", "py.typed", "digits.npz", "OpenMP", "LICENSE", "LICENSE-bundled"],
+            strict=True)),
         (WHEEL, 1, [*MEMBERS, "nncore/_core.cpython-312-x86_64-linux-gnu.so"], "exactly one"),
         (WHEEL, 1, [*MEMBERS, "nncore/_core.pyx"], "holds nncore/_core.pyx"),
         (WHEEL, 1, [*MEMBERS, "tests/test_core.py"], "holds tests/"),
