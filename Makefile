@@ -20,11 +20,12 @@ $(VENV)/.built: $(SOURCES)
 test: build ## run the tests on the installed package; fails where the compiled core is missing
 	NNCORE_REQUIRE_NATIVE=1 $(BIN)/pytest
 
-lint: build ## ruff, mypy and clang-format, changing nothing
+lint: build ## ruff, mypy, clang-format and gcc's warnings about csrc/, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	bench/instruments.sh strict-quick $(BIN)/python
 
 format: build ## bring Python and C into form
 	$(BIN)/ruff check --fix .

@@ -74,7 +74,7 @@ valgrind)
     echo "none of them is in nncore's library"
     ;;
 *)
-    echo "$name is none of strict-gcc, strict-clang, strict-pthreads, analyzer, tidy, asan, asan-avx2, tsan, valgrind" >&2
+    echo "$name is none of strict-gcc, strict-quick, strict-clang, strict-pthreads, analyzer, tidy, asan, asan-avx2, tsan, valgrind" >&2
     exit 2
     ;;
 esac

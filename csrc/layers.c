@@ -82,17 +82,12 @@ static nn_dropout noise_in(const nn_plan *p, int l, const nn_workspace *w, const
     return a;
 }
 
-void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int activation, int64_t r0,
-                      int64_t r1) {
+/* Dense layers, which there are most of, need little room: the others have functions of their own, so that theirs is not
+ * made for every layer. */
+static __attribute__((noinline)) void other_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass,
+                                                    int activation, int64_t r0, int64_t r1) {
     const nn_geometry *g = &p->layers[l];
-    if (g->kind == NN_DENSE) {
-        nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
-        forward.slopes = w->slope[l + 1];
-        if (l == 0 && w->sparse)
-            p->kernels->sparse_forward(&forward, w->sparse, r0, r1);
-        else
-            p->kernels->forward(&forward, r0, r1);
-    } else if (g->kind == NN_COLUMNS) {
+    if (g->kind == NN_COLUMNS) {
         nn_columns_forward(p, w->act[0], w->act[1], w->rows, r0, r1);
     } else if (g->kind == NN_DROPOUT) {
         nn_dropout a = dropout_in(p, l, w, pass);
@@ -114,12 +109,24 @@ void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_p
     }
 }
 
-void nn_layer_backward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int64_t r0, int64_t r1) {
+void nn_layer_forward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int activation, int64_t r0,
+                      int64_t r1) {
+    if (p->layers[l].kind != NN_DENSE) {
+        other_forward(p, l, w, pass, activation, r0, r1);
+        return;
+    }
+    nn_product forward = nn_forward_of(p, l, w->act[l], w->act[l + 1], w->rows, activation);
+    forward.slopes = w->slope[l + 1];
+    if (l == 0 && w->sparse)
+        p->kernels->sparse_forward(&forward, w->sparse, r0, r1);
+    else
+        p->kernels->forward(&forward, r0, r1);
+}
+
+static __attribute__((noinline)) void other_backward(const nn_plan *p, int l, const nn_workspace *w,
+                                                     const nn_pass *pass, int64_t r0, int64_t r1) {
     const nn_geometry *g = &p->layers[l], *below = g - 1;
-    if (g->kind == NN_DENSE) {
-        const nn_product backward = nn_backward_of(p, l, w);
-        p->kernels->backward(&backward, r0, r1);
-    } else if (g->kind == NN_DROPOUT || g->kind == NN_NOISE) {
+    if (g->kind == NN_DROPOUT || g->kind == NN_NOISE) {
         const int noise = g->kind == NN_NOISE;
         nn_dropout a = noise ? noise_in(p, l, w, pass) : dropout_in(p, l, w, pass);
         if (noise) a.scale = 0; /* what is added has no gradient */
@@ -138,6 +145,15 @@ void nn_layer_backward(const nn_plan *p, int l, const nn_workspace *w, const nn_
         a.kept = w->slope[l] ? w->slope[l] : w->act[l];
         (g->kind == NN_BATCH_NORM ? p->kernels->batch_norm_backward : p->kernels->layer_norm_backward)(&a, r0, r1);
     }
+}
+
+void nn_layer_backward(const nn_plan *p, int l, const nn_workspace *w, const nn_pass *pass, int64_t r0, int64_t r1) {
+    if (p->layers[l].kind != NN_DENSE) {
+        other_backward(p, l, w, pass, r0, r1);
+        return;
+    }
+    const nn_product backward = nn_backward_of(p, l, w);
+    p->kernels->backward(&backward, r0, r1);
 }
 
 /* ---- statistics of the batch */

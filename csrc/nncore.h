@@ -182,12 +182,13 @@ typedef struct nn_job {
     double least, most;  /* bce, cross_entropy: see nn_loss_args */
     int rate_within;     /* SGD with momentum: see nn_update */
     int epsilon_outside; /* Adam: epsilon is not corrected with the root: sqrt(v) + epsilon, then the correction */
-    const uint32_t *given_order; /* the rows' order in each epoch, instead of a shuffle; or NULL */
+    const uint32_t *given_order; /* an order of all rows, each once, for every epoch, instead of a shuffle; or NULL */
     int shuffle;
     uint64_t seed, first_epoch;
     int64_t first_row;       /* rows of the epoch that other jobs took before: only the masks of dropout go by it */
     int optimizer, nesterov; /* nn_optimizer */
     double momentum, beta1, beta2, epsilon, decay; /* beta2: also the decay of RMSprop's mean */
+    double beta1_gone, beta2_gone;                 /* nn_run's: from this update on 1 minus their power is 1 */
     double momentum_decay, mu_product; /* NAdam; the product of mu up to the updates before the call, and after */
     double clip_value, clip_norm;      /* bounds of each number and of the length of the whole gradient; 0: none */
     const double *rates;               /* learning rate of each step of the call; n_rates = 1: the same for all */
@@ -235,6 +236,7 @@ typedef struct nn_perceptron {
     int penalty, fit_intercept, shuffle; /* whether there is each */
     uint32_t seed;
     double scale, squares, sizes, owed; /* 1, |w|^2 and sum |w| at first; the l1 penalty so far */
+    double loss;                        /* of the epoch's rows, without their penalty */
 } nn_perceptron;
 double nn_perceptron_epoch(nn_perceptron *c, nn_dtype dtype); /* the sum over rows of their loss and penalty */
 

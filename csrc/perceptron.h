@@ -53,7 +53,7 @@ static void FN(truncate)(const nn_perceptron *c, const int32_t *columns, int64_t
 }
 
 static double FN(epoch)(nn_perceptron *c) {
-    double objective = 0;
+    double objective = 0, loss = 0;
     for (int64_t i = 0; i < c->n; i++) {
         const int64_t r = c->order[i];
         if (c->held && c->held[r]) continue;
@@ -63,6 +63,7 @@ static double FN(epoch)(nn_perceptron *c) {
         const int32_t *columns = c->columns ? c->columns + first : NULL;
         const double p = FN(dot)(c, x, columns, n) + c->intercept, y = c->y[r], margin = p * y;
         objective += margin <= 0 ? -margin : 0;
+        loss += margin <= 0 ? -margin : 0;
         if (c->penalty)
             objective +=
                 c->alpha * ((1 - c->l1_ratio) * 0.5 * (double)((real)sqrt(c->squares) * (real)sqrt(c->squares)) +
@@ -78,5 +79,6 @@ static double FN(epoch)(nn_perceptron *c) {
             FN(truncate)(c, columns, n);
         }
     }
+    c->loss = loss;
     return objective;
 }

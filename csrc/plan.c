@@ -131,6 +131,7 @@ static nn_status lay_out(nn_plan *p, const nn_layer *layers, double *bytes_neede
                            .l1 = given->l1,
                            .l2 = given->l2,
                            .decay = given->decay,
+                           .reshapes = given->l1 != 0 || given->l2 != 0 || given->decay != 0,
                            .max_norm = given->max_norm};
         p->has_max_norm |= g->max_norm > 0;
         const nn_status status = place(p, l, bytes_needed);
@@ -286,9 +287,6 @@ int64_t nn_plan_n_state(const nn_plan *p) { return p->n_state; }
 void *nn_plan_state(nn_plan *p) { return p->state; }
 int64_t nn_plan_state_offset(const nn_plan *p, int l) { return p->layers[l].state; }
 
-/* Whether layer l has a transposed copy: dense, and gradients by its inputs are needed */
-int nn_is_transposed(const nn_plan *p, int l) { return p->layers[l].kind == NN_DENSE && p->first >= 0 && l > p->first; }
-
 enum { PACK, UNPACK };
 
 static void move(const nn_plan *p, int layer, char *w, char *b, char *buffer, int direction) {
@@ -312,47 +310,6 @@ void nn_pack(const nn_plan *p, int layer, const void *w, const void *b, void *bu
 }
 void nn_unpack(const nn_plan *p, int layer, const void *buffer, void *w, void *b) {
     move(p, layer, w, b, (char *)(uintptr_t)buffer, UNPACK);
-}
-
-nn_product nn_forward_of(const nn_plan *p, int l, const void *in, void *out, int64_t rows, int activation) {
-    const nn_geometry *g = &p->layers[l];
-    return (nn_product){.a = in,
-                        .a_rows = rows,
-                        .k = g->n_in,
-                        .w = p->parameters + g->weights * p->size,
-                        .w_rows = g->n_in + 1,
-                        .n = g->n_out,
-                        .out = out,
-                        .out_rows = rows,
-                        .activation = activation,
-                        .alpha = g->alpha,
-                        .width = (int)p->vector};
-}
-
-nn_product nn_backward_of(const nn_plan *p, int l, const nn_workspace *w) {
-    const nn_geometry *g = &p->layers[l];
-    return (nn_product){.a = w->delta[l + 1],
-                        .a_rows = w->rows,
-                        .k = g->n_out,
-                        .w = p->transposed + g->transposed * p->size,
-                        .w_rows = g->n_out,
-                        .n = g->n_in,
-                        .out = w->delta[l],
-                        .out_rows = w->rows,
-                        .outputs = w->slope[l] ? w->slope[l] : w->act[l],
-                        .activation = g[-1].activation,
-                        .alpha = g[-1].alpha,
-                        .width = (int)p->vector};
-}
-
-nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t rows) {
-    const nn_geometry *g = &p->layers[l];
-    return (nn_outer){w->act[l], w->rows, g->n_in, w->delta[l + 1], w->rows, g->n_out, 0, rows, (int)p->vector};
-}
-
-int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row) {
-    const nn_geometry *g = &p->layers[l];
-    return g->weights + panel * p->panel * (g->k + 1) + row * nn_panel_width(p, g->n_out, panel);
 }
 
 /* Where few weights give dW too few tiles to feed the threads, and the partial gradients of all chunks stay small */
@@ -394,12 +351,6 @@ int64_t nn_plan_bad_code(const nn_plan *p, const void *x, int64_t n, int *table)
         }
     }
     return first;
-}
-
-nn_transpose nn_transpose_of(const nn_plan *p, int l) {
-    const nn_geometry *g = &p->layers[l];
-    return (nn_transpose){p->parameters + g->weights * p->size, g->n_in, g->n_out,
-                          p->transposed + g->transposed * p->size, (int)p->vector};
 }
 
 void nn_plan_refresh(nn_plan *p) {

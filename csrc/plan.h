@@ -14,6 +14,7 @@ typedef struct nn_geometry {
     int64_t k; /* rows of its weights, without the last: n_in before the bias, 1 for gamma and beta, -1 for none */
     int activation;
     double alpha, rate, epsilon, momentum, l1, l2, decay, max_norm;
+    int reshapes;       /* whether l1, l2 or decay is not zero */
     int idle_bias;      /* a batch normalisation follows, which takes any bias (or beta) away: its gradient is zero */
     int64_t state;      /* offset of running mean and variance, in elements; -1: none */
     int64_t statistics; /* offset in a thread's own statistics, and of the parts of a chunk of rows */
@@ -107,20 +108,75 @@ static inline int64_t nn_panel_width(const nn_plan *p, int64_t n, int64_t panel)
     return n - panel * p->panel > p->vector ? p->panel : p->vector;
 }
 
-/* Arguments of the kernels for layer l: its product with inputs of `rows` panel rows, its transposed copy */
-nn_product nn_forward_of(const nn_plan *p, int l, const void *in, void *out, int64_t rows, int activation);
-nn_product nn_backward_of(const nn_plan *p, int l, const nn_workspace *w); /* the deltas of layer l - 1, l > 0 */
-nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t rows);
+/* Of n things shared out among so many threads, the first that is this thread's; without a division where it can be had,
+ * as small steps ask several times */
+static inline int64_t nn_share(int64_t n, int thread, int n_threads) {
+    return thread == 0 ? 0 : thread == n_threads ? n : n * thread / n_threads;
+}
+/* In a parameter-shaped buffer */
+static inline int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row) {
+    const nn_geometry *g = &p->layers[l];
+    return g->weights + panel * p->panel * (g->k + 1) + row * nn_panel_width(p, g->n_out, panel);
+}
+/* Whether layer l has a transposed copy: dense, and gradients by its inputs are needed */
+static inline int nn_is_transposed(const nn_plan *p, int l) {
+    return p->layers[l].kind == NN_DENSE && p->first >= 0 && l > p->first;
+}
+
+/* ---- arguments of the kernels for layer l, in line as each step makes them anew */
+
+/* Its product with inputs of `rows` panel rows */
+static inline nn_product nn_forward_of(const nn_plan *p, int l, const void *in, void *out, int64_t rows,
+                                       int activation) {
+    const nn_geometry *g = &p->layers[l];
+    return (nn_product){.a = in,
+                        .a_rows = rows,
+                        .k = g->n_in,
+                        .w = p->parameters + g->weights * p->size,
+                        .w_rows = g->n_in + 1,
+                        .n = g->n_out,
+                        .out = out,
+                        .out_rows = rows,
+                        .activation = activation,
+                        .alpha = g->alpha,
+                        .width = (int)p->vector};
+}
+
+/* The deltas of layer l - 1, l > 0 */
+static inline nn_product nn_backward_of(const nn_plan *p, int l, const nn_workspace *w) {
+    const nn_geometry *g = &p->layers[l];
+    return (nn_product){.a = w->delta[l + 1],
+                        .a_rows = w->rows,
+                        .k = g->n_out,
+                        .w = p->transposed + g->transposed * p->size,
+                        .w_rows = g->n_out,
+                        .n = g->n_in,
+                        .out = w->delta[l],
+                        .out_rows = w->rows,
+                        .outputs = w->slope[l] ? w->slope[l] : w->act[l],
+                        .activation = g[-1].activation,
+                        .alpha = g[-1].alpha,
+                        .width = (int)p->vector};
+}
+
+static inline nn_outer nn_outer_of(const nn_plan *p, const nn_workspace *w, int l, int64_t rows) {
+    const nn_geometry *g = &p->layers[l];
+    return (nn_outer){w->act[l], w->rows, g->n_in, w->delta[l + 1], w->rows, g->n_out, 0, rows, (int)p->vector};
+}
+
+static inline nn_transpose nn_transpose_of(const nn_plan *p, int l) {
+    const nn_geometry *g = &p->layers[l];
+    return (nn_transpose){p->parameters + g->weights * p->size, g->n_in, g->n_out,
+                          p->transposed + g->transposed * p->size, (int)p->vector};
+}
+
 nn_columns nn_columns_of(const nn_plan *p, const void *in, void *out, int64_t rows);
 nn_embedding nn_embedding_of(const nn_plan *p, int block, const void *in, void *out, int64_t rows);
-nn_transpose nn_transpose_of(const nn_plan *p, int l);
-int64_t nn_weight_offset(const nn_plan *p, int l, int64_t panel, int64_t row); /* in a parameter-shaped buffer */
 
 enum { STATISTICS_ROWS = 16 };
-enum { NORM_BLOCK = 4096 }; /* numbers whose squares are summed together */
-enum { UPDATE_ROWS = 64 };  /* weight rows whose gradient is in cache at a time */
-enum { CHUNK = 256 };       /* rows; see train.c */
-int nn_is_transposed(const nn_plan *p, int l);
+enum { NORM_BLOCK = 4096 };                        /* numbers whose squares are summed together */
+enum { UPDATE_ROWS = 64 };                         /* weight rows whose gradient is in cache at a time */
+enum { CHUNK = 256 };                              /* rows; see train.c */
 int nn_is_chunked(const nn_plan *p, int64_t rows); /* whether a step of so many rows goes by chunks */
 
 nn_status nn_workspaces(nn_plan *p, int n, int64_t rows, int inputs, double *bytes_needed); /* inputs: with act[0] */

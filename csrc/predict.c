@@ -60,7 +60,7 @@ static void predict_task(void *context, nn_team *team, int thread, int n_threads
     const int64_t blocks = nn_ceil_div(c->n, c->rows);
     const nn_geometry *last = &p->layers[c->n_layers - 1];
     int64_t asked = thread == 0 && c->asks ? nn_now() : 0;
-    for (int64_t b = blocks * thread / n_threads; b < blocks * (thread + 1) / n_threads; b++) {
+    for (int64_t b = nn_share(blocks, thread, n_threads); b < nn_share(blocks, thread + 1, n_threads); b++) {
         if (thread == 0) ask(c, &asked);
         if (atomic_load_explicit(&c->stopped, memory_order_relaxed)) return;
         const int64_t first = b * c->rows, rows = c->n - first < c->rows ? c->n - first : c->rows;
@@ -125,7 +125,7 @@ nn_status nn_predict_asking(nn_plan *p, const void *x, const nn_csr *csr, int64_
         const nn_geometry *g = &p->layers[0];
         if (g->kind != NN_DENSE || g->n_in > INT32_MAX) return NN_BAD_SIZE;
         flops += 2.0 * ((double)csr->stored - (double)n * (double)g->n_in) * (double)g->n_out;
-        c.entry_bytes = (size_t)nn_entries_bytes(p, c.rows, nn_most_entries(csr, c.rows)) / 64 * 64 + 64;
+        c.entry_bytes = nn_entries_bytes(p, c.rows, nn_most_entries(csr, c.rows));
     }
     const int threads = nn_choose_threads(flops, max_threads);
     const size_t bytes = nn_times(nn_plus(nn_times(2, c.buffer_bytes), c.entry_bytes), (size_t)threads);

@@ -35,21 +35,28 @@ static void sort_keys(const uint64_t *keys, uint32_t n, int leading, uint32_t *o
     /* the key's last bits give way to the row's number, so that a pair is one word */
     for (uint32_t i = 0; i < n; i++) sorted[count[(keys[i] >> shift) & numbers]++] = (keys[i] & ~numbers) | i;
     /* one pass that carries the larger word along, without a branch, sorts all buckets of two words; ... */
+    uint64_t larger = sorted[0];
     for (uint32_t i = 1; i < n; i++) {
-        const uint64_t x = sorted[i - 1], y = sorted[i];
+        const uint64_t x = larger, y = sorted[i];
         sorted[i - 1] = x < y ? x : y;
-        sorted[i] = x < y ? y : x;
+        larger = x < y ? y : x;
     }
+    sorted[n - 1] = larger;
     /* ... then insertion over the whole array: no word is further from its place than its bucket is long */
     for (uint32_t i = 1; i < n; i++) {
         const uint64_t x = sorted[i];
+        if (sorted[i - 1] <= x) continue;
         uint32_t j = i;
         for (; j && sorted[j - 1] > x; j--) sorted[j] = sorted[j - 1];
         sorted[j] = x;
     }
     int ties = 0;
-    for (uint32_t i = 1; i < n; i++) ties |= (sorted[i] ^ sorted[i - 1]) <= numbers;
-    for (uint32_t i = 0; i < n; i++) order[i] = (uint32_t)(sorted[i] & numbers);
+    uint64_t before = ~sorted[0];
+    for (uint32_t i = 0; i < n; i++) {
+        ties |= (sorted[i] ^ before) <= numbers;
+        before = sorted[i];
+        order[i] = (uint32_t)(before & numbers);
+    }
     if (!ties) return;
     for (uint32_t i = 1; i < n; i++) { /* words alike but for the row: the whole keys decide */
         const uint32_t row = order[i];

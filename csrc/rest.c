@@ -28,8 +28,8 @@ nn_status nn_rest_begin(run *c, int64_t n_steps, double *bytes_needed) {
     r->moves = !r->decays && job->optimizer != NN_SGD && job->optimizer != NN_ADAGRAD;
     r->blocks = nn_ceil_div(g->k, UPDATE_ROWS);
     const int64_t n = g->panels * r->blocks, counted = r->decays ? n * UPDATE_ROWS : 0;
-    const double bytes = (double)n * sizeof *r->active + (double)counted * sizeof *r->since;
-    if (nn_grow(&r->memory, &r->bytes, (size_t)bytes, bytes_needed) != NN_OK) {
+    const size_t bytes = nn_plus(nn_times((size_t)n, sizeof *r->active), nn_times((size_t)counted, sizeof *r->since));
+    if (nn_grow(&r->memory, &r->bytes, bytes, bytes_needed) != NN_OK) {
         r->on = 0;
         return NN_NO_MEMORY;
     }
@@ -136,7 +136,7 @@ static void end_task(void *context, nn_team *team, int thread, int n_threads) {
     const int64_t n = p->layers[0].panels * r->blocks, last = c->job->steps_done - 1;
     const nn_update u = nn_update_of(c->job, 0); /* of which only what decays slots is asked */
     (void)team;
-    for (int64_t at = n * thread / n_threads; at < n * (thread + 1) / n_threads; at++) {
+    for (int64_t at = nn_share(n, thread, n_threads); at < nn_share(n, thread + 1, n_threads); at++) {
         const int64_t panel = at / r->blocks, k0 = at % r->blocks * UPDATE_ROWS, left = p->layers[0].k - k0;
         const uint64_t all = ~(uint64_t)0 >> (left < UPDATE_ROWS ? UPDATE_ROWS - left : 0);
         const rows w = rows_of(c, panel, k0);

@@ -81,7 +81,7 @@ static __attribute__((noinline)) void weigh(const run *c, const nn_workspace *w,
     }
 }
 
-static int is_from_logits(const run *c) {
+static inline int is_from_logits(const run *c) {
     const int head = c->p->layers[c->p->n_layers - 1].activation;
     return head == NN_SOFTMAX || (head == NN_SIGMOID && c->job->loss == NN_BCE) ||
            (head == NN_EXPONENTIAL && c->job->loss == NN_POISSON);
@@ -96,8 +96,13 @@ static void gather_rows(const run *c, nn_workspace *w, const batch *b, int64_t o
     const int last = p->n_layers - 1, width = (int)p->vector;
     const int64_t first = b->first + offset;
     nn_gather g = {job->x, layers[0].n_in, layers[0].n_in, b->order, first, w->act[0], w->rows, width};
-    const nn_sparse_gather s = {job->csr, layers[0].n_in, b->order, first, w->entries};
-    int64_t bad = job->csr ? p->kernels->sparse_gather(&s, r0, r1) : p->kernels->gather(&g, r0, r1);
+    int64_t bad;
+    if (job->csr) {
+        const nn_sparse_gather s = {job->csr, layers[0].n_in, b->order, first, w->entries};
+        bad = p->kernels->sparse_gather(&s, r0, r1);
+    } else {
+        bad = p->kernels->gather(&g, r0, r1);
+    }
     if (bad >= 0) {
         *f = (failure){NN_BAD_X, offset + bad, -1};
         return;
@@ -258,8 +263,8 @@ static block block_at(const batch *b, int64_t k, int64_t end) {
 /* A thread's rows of a batch begin here, and end where the next one's do. Batch normalisations: with whole chunks of their
  * statistics. */
 int64_t nn_first_row(const nn_plan *p, int64_t rows, int thread, int n_threads) {
-    if (p->n_segments == 1) return rows * thread / n_threads;
-    const int64_t first = nn_ceil_div(rows, STATISTICS_ROWS) * thread / n_threads * STATISTICS_ROWS;
+    if (p->n_segments == 1) return nn_share(rows, thread, n_threads);
+    const int64_t first = nn_share(nn_ceil_div(rows, STATISTICS_ROWS), thread, n_threads) * STATISTICS_ROWS;
     return first < rows ? first : rows;
 }
 
@@ -270,7 +275,7 @@ static void rows_by_segments(const run *c, const batch *b, nn_team *team, int th
     nn_workspace *w = &c->p->training[0];
     const nn_pass pass = nn_pass_of(c, b, 0, thread);
     const int64_t chunks = nn_ceil_div(b->rows, STATISTICS_ROWS);
-    const int64_t first = chunks * thread / n_threads, end = chunks * (thread + 1) / n_threads;
+    const int64_t first = nn_share(chunks, thread, n_threads), end = nn_share(chunks, thread + 1, n_threads);
     block k;
     for (int from = -1, to; from < p->n_layers; from = to) { /* -1: the inputs */
         if (from >= 0) {
@@ -347,7 +352,8 @@ void nn_rows_of_batch(const run *c, const batch *b, nn_team *team, int thread, i
     failure *mine = &c->failures[thread]; /* not written but where something fails: others read it in each step */
     if (c->chunked) {
         const int64_t chunks = nn_ceil_div(b->rows, CHUNK);
-        for (int64_t k = chunks * thread / n_threads; k < chunks * (thread + 1) / n_threads && !bad_data(mine); k++)
+        for (int64_t k = nn_share(chunks, thread, n_threads);
+             k < nn_share(chunks, thread + 1, n_threads) && !bad_data(mine); k++)
             chunk_gradient(c, &p->training[thread], b, k, mine);
         return;
     }

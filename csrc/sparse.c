@@ -20,12 +20,13 @@ int64_t nn_most_entries(const nn_csr *x, int64_t rows) {
     return x->most > 0 && rows < x->stored / x->most ? rows * x->most : x->stored;
 }
 
-double nn_entries_bytes(const nn_plan *p, int64_t rows, int64_t entries) {
-    const double each = 2.0 * sizeof(int32_t) + (double)p->size;
-    return (double)rows * 2 * sizeof(int64_t) + (double)entries * each + (double)(5 * ALIGNMENT);
+size_t nn_entries_bytes(const nn_plan *p, int64_t rows, int64_t entries) {
+    const size_t places = nn_times3((size_t)rows, 2, sizeof(int64_t));
+    const size_t kept = nn_times((size_t)entries, 2 * sizeof(int32_t) + (size_t)p->size);
+    return nn_round_up(nn_plus(nn_plus(places, kept), 4 * ALIGNMENT), ALIGNMENT); /* the parts are aligned one by one */
 }
 
-char *nn_lay_entries(const nn_plan *p, nn_entries *e, char *memory, int64_t rows, int64_t entries) {
+void nn_lay_entries(const nn_plan *p, nn_entries *e, char *memory, int64_t rows, int64_t entries) {
     e->begin = (int64_t *)(void *)memory;
     memory += aligned(rows * (int64_t)sizeof *e->begin);
     e->end = (int64_t *)(void *)memory;
@@ -35,7 +36,6 @@ char *nn_lay_entries(const nn_plan *p, nn_entries *e, char *memory, int64_t rows
     e->columns = (int32_t *)(void *)memory;
     memory += aligned(entries * (int64_t)sizeof *e->columns);
     e->rows = (int32_t *)(void *)memory;
-    return memory + aligned(entries * (int64_t)sizeof *e->rows);
 }
 
 static int64_t length_of(const nn_csr *x, int64_t row) {
@@ -61,22 +61,22 @@ nn_status nn_sparse_room(nn_plan *p, const nn_csr *x, int n, int64_t rows, int t
     const int64_t entries = nn_most_entries(x, rows);
     for (int i = 0; i < n; i++) {
         nn_workspace *w = &p->training[i];
-        const double bytes = nn_entries_bytes(p, w->rows, entries);
-        if (nn_grow(&w->entry_memory, &w->entry_bytes, (size_t)bytes, bytes_needed) != NN_OK) return NN_NO_MEMORY;
+        const size_t bytes = nn_entries_bytes(p, w->rows, entries);
+        if (nn_grow(&w->entry_memory, &w->entry_bytes, bytes, bytes_needed) != NN_OK) return NN_NO_MEMORY;
         nn_lay_entries(p, &w->entries, w->entry_memory, w->rows, entries);
         w->sparse = &w->entries;
     }
     if (!threads) return NN_OK;
     nn_blocks *k = &p->blocks;
     k->n = nn_ceil_div(p->layers[0].n_in, UPDATE_ROWS);
-    const double counters = ((double)k->n * (2.0 * threads + 1) + 1) * sizeof(int64_t) + (double)ALIGNMENT;
-    const double bytes = counters + nn_entries_bytes(p, 0, entries);
-    if (nn_grow(&k->memory, &k->bytes, (size_t)bytes, bytes_needed) != NN_OK) return NN_NO_MEMORY;
+    const size_t numbers = nn_plus(nn_times((size_t)k->n, 2 * (size_t)threads + 1), 1);
+    const size_t counters = nn_round_up(nn_times(numbers, sizeof(int64_t)), ALIGNMENT);
+    const size_t bytes = nn_plus(counters, nn_entries_bytes(p, 0, entries));
+    if (nn_grow(&k->memory, &k->bytes, bytes, bytes_needed) != NN_OK) return NN_NO_MEMORY;
     k->starts = (int64_t *)(void *)k->memory;
     k->counts = k->starts + k->n + 1;
     k->next = k->counts + k->n * threads;
-    nn_lay_entries(p, &k->sorted, k->memory + aligned((k->n * (2 * threads + 1) + 1) * (int64_t)sizeof(int64_t)), 0,
-                   entries);
+    nn_lay_entries(p, &k->sorted, k->memory + counters, 0, entries);
     return NN_OK;
 }
 

@@ -6,9 +6,9 @@
 
 /* Entries that any `rows` rows have at most */
 int64_t nn_most_entries(const nn_csr *x, int64_t rows);
-/* Bytes of so many rows and entries; then where they lie in memory that has them. Returns what follows. */
-double nn_entries_bytes(const nn_plan *p, int64_t rows, int64_t entries);
-char *nn_lay_entries(const nn_plan *p, nn_entries *e, char *memory, int64_t rows, int64_t entries);
+/* Bytes of so many rows and entries, a multiple of 64; then where they lie in memory that has them. */
+size_t nn_entries_bytes(const nn_plan *p, int64_t rows, int64_t entries);
+void nn_lay_entries(const nn_plan *p, nn_entries *e, char *memory, int64_t rows, int64_t entries);
 /* Where the entries of rows [r0, r1) go, row r being row order[first + r] of x: behind those of all rows before. */
 void nn_place_rows(const nn_csr *x, const uint32_t *order, int64_t first, int64_t capacity, nn_entries *e, int64_t r0,
                    int64_t r1);

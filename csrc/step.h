@@ -23,6 +23,7 @@ typedef struct run {
     int64_t start, stop; /* this segment's steps of the call */
     int64_t steps_per_epoch;
     int chunked;
+    int reshapes;         /* whether limits or a penalty of the job change gradients before the update */
     int64_t most_entries; /* of a batch, or of a chunk where it goes by chunks; X sparse */
     double flops;         /* a step's */
     char *given;          /* the gradient, where it was worked out before; else NULL */
@@ -75,6 +76,7 @@ void nn_square_panels(const run *c, int thread, int n_threads); /* this thread's
 double nn_penalty_of_batch(const run *c, const batch *b);       /* for the loss, after all of them */
 
 /* ---- update.c */
+void nn_prepare_updates(nn_job *job); /* once a call, before the others */
 nn_update nn_update_of(const nn_job *job, int64_t step);
 /* The optimizer on rows [k0, k1) of a panel, and their transposed copy */
 void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,

@@ -60,9 +60,11 @@ static void run_task(void *context, nn_team *team, int thread, int n_threads) {
     const run *c = context;
     nn_job *job = c->job;
     const int shuffled = job->shuffle && job->batch < job->n; /* a batch of all rows is the same in any order */
-    for (int64_t step = c->start; step < c->stop; step++) {
-        const int64_t epoch = (c->first_step + step) / c->steps_per_epoch,
-                      within = (c->first_step + step) % c->steps_per_epoch;
+    int64_t epoch = (c->first_step + c->start) / c->steps_per_epoch - 1;
+    int64_t within = (c->first_step + c->start) % c->steps_per_epoch;
+    for (int64_t step = c->start; step < c->stop; step++, within++) {
+        if (within == c->steps_per_epoch || step == c->start) epoch++;
+        if (within == c->steps_per_epoch) within = 0;
         const uint64_t stream = job->first_epoch + (uint64_t)epoch;
         if (shuffled && (within == 0 || step == c->start)) {
             if (thread == 0 && !(job->order_valid && job->order_epoch == stream)) {
@@ -135,6 +137,7 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
     nn_plan *p = c->p;
     const int64_t chunks = nn_ceil_div(rows, CHUNK);
     c->chunked = nn_is_chunked(p, rows) && !c->job->given; /* whose outputs are wanted all at once */
+    c->reshapes = c->job->clip_value > 0 || c->job->clip_norm > 0 || c->job->penalty != 0;
     const nn_geometry *lowest = &p->layers[p->first < 0 ? 0 : p->first];
     const double first = lowest->kind == NN_DENSE ? 2.0 * (double)lowest->n_in * (double)lowest->n_out : 0;
     c->flops = (double)rows * (3 * p->flops_forward - first);
@@ -184,6 +187,7 @@ static nn_status prepare(run *c, int64_t rows, int *threads, double *bytes_neede
 nn_status nn_run(nn_plan *p, nn_job *job, int64_t first_step, int64_t n_steps, double *bytes_needed) {
     run c = {.p = p, .job = job, .first_step = first_step, .steps_per_epoch = nn_ceil_div(job->n, job->batch)};
     int threads = 1;
+    nn_prepare_updates(job);
     job->steps_done = 0;
     job->bad_row = job->bad_layer = -1;
     nn_status status = prepare(&c, job->batch, &threads, bytes_needed);

@@ -7,6 +7,9 @@
 #include "sparse.h"
 #include "step.h"
 
+/* What makes up the work on a few rows is one function in the end: for a small network the calls would cost as much. */
+#define INLINE static inline __attribute__((always_inline))
+
 typedef struct place {
     int layer;
     int64_t panel, row;
@@ -14,6 +17,7 @@ typedef struct place {
 
 /* Unit u of p->n_vectors, moved down to a row that a whole vector of inputs starts at, or where rows rest a block */
 static place locate(const nn_plan *p, int64_t u) {
+    if (u == 0) return (place){0, 0, 0};
     for (int l = 0; l < p->n_blocks; l++) {
         const nn_geometry *g = &p->layers[l];
         const int64_t rows = g->k + 1;
@@ -21,9 +25,10 @@ static place locate(const nn_plan *p, int64_t u) {
             u -= rows * g->vectors;
             continue;
         }
-        const int64_t panel = u / (2 * rows), width = nn_panel_width(p, g->n_out, panel) / p->vector;
-        const int64_t row = (u - panel * 2 * rows) / width;
-        return (place){l, panel, row - row % (l == 0 && p->rest.on ? UPDATE_ROWS : p->vector)};
+        const int64_t panel = u / (2 * rows), unit = u - panel * 2 * rows;
+        const int64_t row = nn_panel_width(p, g->n_out, panel) == p->panel ? unit / 2 : unit;
+        const int64_t whole = l == 0 && p->rest.on ? UPDATE_ROWS : p->vector; /* powers of two */
+        return (place){l, panel, row & ~(whole - 1)};
     }
     return (place){p->n_blocks, 0, 0};
 }
@@ -61,7 +66,7 @@ static int64_t sparse_rows(const nn_plan *p, const nn_outer *o, int64_t panel, i
 }
 
 /* The gradient of rows [k0, k1) of a panel */
-static void make_gradient(const run *c, const batch *b, int layer, int64_t panel, int64_t k0, int64_t k1, int thread,
+INLINE void make_gradient(const run *c, const batch *b, int layer, int64_t panel, int64_t k0, int64_t k1, int thread,
                           char *gradient) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
@@ -87,26 +92,34 @@ static void make_gradient(const run *c, const batch *b, int layer, int64_t panel
         memset(gradient + (k1 - 1 - k0) * width * p->size, 0, (size_t)(width * p->size));
 }
 
-void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
-                       int64_t k1, char *gradient) {
+/* What is done with a gradient and its weights before the optimizer: limits, penalties, decay; few networks have any. */
+static __attribute__((noinline)) void reshape(const run *c, const batch *b, const nn_update *u, const nn_geometry *g,
+                                              int64_t n, int64_t n_weights, char *w, char *gradient) {
+    const nn_kernels *k = c->p->kernels;
+    if (b->factor != 1 || c->job->clip_value > 0) k->clip(b->factor, c->job->clip_value, n, gradient);
+    const double l2 = g->kind == NN_DENSE ? g->l2 + b->penalty : g->l2;
+    if (g->l1 != 0 || l2 != 0) k->regularize(g->l1, l2, n_weights, w, gradient);
+    if (g->decay != 0) k->clip(1 - u->rate * g->decay, 0, n_weights, w);
+}
+
+INLINE void apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
+                           int64_t k1, char *gradient) {
     const nn_plan *p = c->p;
     const nn_kernels *k = p->kernels;
     const nn_geometry *g = &p->layers[layer];
     const int64_t width = nn_panel_width(p, g->n_out, panel), at = nn_weight_offset(p, layer, panel, k0);
-    if (b->factor != 1 || c->job->clip_value > 0) k->clip(b->factor, c->job->clip_value, (k1 - k0) * width, gradient);
     const int64_t weight_rows = decaying_rows(g, k0, k1);
     char *slots[2];
     for (int s = 0; s < 2; s++) slots[s] = c->job->slots[s] ? (char *)c->job->slots[s] + at * p->size : NULL;
     char *w = p->parameters + at * p->size;
-    const double l2 = g->kind == NN_DENSE ? g->l2 + b->penalty : g->l2;
-    if (g->l1 != 0 || l2 != 0) k->regularize(g->l1, l2, weight_rows * width, w, gradient);
-    if (g->decay != 0) k->clip(1 - u->rate * g->decay, 0, weight_rows * width, w);
-    k->update(u, weight_rows * width, gradient, w, slots[0], slots[1]);
-    if (weight_rows < k1 - k0) { /* biases, gamma and beta */
+    if (c->reshapes || g->reshapes) reshape(c, b, u, g, (k1 - k0) * width, weight_rows * width, w, gradient);
+    const int64_t alike = u->decay != 0 ? weight_rows : k1 - k0;
+    k->update(u, alike * width, gradient, w, slots[0], slots[1]);
+    if (alike < k1 - k0) { /* biases, gamma and beta */
         nn_update bias = *u;
         bias.decay = 0;
-        const int64_t skip = weight_rows * width * p->size;
-        k->update(&bias, (k1 - k0 - weight_rows) * width, gradient + skip, w + skip, slots[0] ? slots[0] + skip : NULL,
+        const int64_t skip = alike * width * p->size;
+        k->update(&bias, (k1 - k0 - alike) * width, gradient + skip, w + skip, slots[0] ? slots[0] + skip : NULL,
                   slots[1] ? slots[1] + skip : NULL);
     }
     if (nn_is_transposed(p, layer)) {
@@ -115,8 +128,13 @@ void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int lay
     }
 }
 
+void nn_apply_gradient(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
+                       int64_t k1, char *gradient) {
+    apply_gradient(c, b, u, layer, panel, k0, k1, gradient);
+}
+
 /* Rows [k0, k1) of a panel: gradient, then optimizer and transposed copy, or into the gradient's buffer */
-static void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
+INLINE void update_rows(const run *c, const batch *b, const nn_update *u, int layer, int64_t panel, int64_t k0,
                         int64_t k1, int thread, int shared) {
     const nn_plan *p = c->p;
     const int64_t at = nn_weight_offset(p, layer, panel, k0);
@@ -125,7 +143,7 @@ static void update_rows(const run *c, const batch *b, const nn_update *u, int la
     if (c->given) gradient = c->given + at * p->size;
     if (shared && !c->gradient) prefetch_update(p, layer, panel, k0, k1);
     if (!c->given) make_gradient(c, b, layer, panel, k0, k1, thread, gradient);
-    if (!c->gradient) nn_apply_gradient(c, b, u, layer, panel, k0, k1, gradient);
+    if (!c->gradient) apply_gradient(c, b, u, layer, panel, k0, k1, gradient);
 }
 
 static void update_units(const run *c, const batch *b, const nn_update *u, int64_t u0, int64_t u1, int thread) {
@@ -154,7 +172,7 @@ static void update_units(const run *c, const batch *b, const nn_update *u, int64
 
 static void update_share(const run *c, const batch *b, const nn_update *u, int thread, int n_threads) {
     const int64_t n = c->p->n_vectors;
-    update_units(c, b, u, n * thread / n_threads, n * (thread + 1) / n_threads, thread);
+    update_units(c, b, u, nn_share(n, thread, n_threads), nn_share(n, thread + 1, n_threads), thread);
 }
 
 /* The whole gradient first, for its length: the sum over blocks that do not depend on the threads */
@@ -166,7 +184,7 @@ static void clipped_update(const run *c, const batch *b, const nn_update *u, nn_
     nn_barrier(team);
     double *sums = (double *)(void *)(p->gradients + p->n_parameters * p->size);
     const int64_t blocks = nn_ceil_div(p->n_parameters, NORM_BLOCK);
-    for (int64_t k = blocks * thread / n_threads; k < blocks * (thread + 1) / n_threads; k++) {
+    for (int64_t k = nn_share(blocks, thread, n_threads); k < nn_share(blocks, thread + 1, n_threads); k++) {
         const int64_t at = k * NORM_BLOCK, n = p->n_parameters - at < NORM_BLOCK ? p->n_parameters - at : NORM_BLOCK;
         sums[k] = p->kernels->sum_of_squares(n, p->gradients + at * p->size);
     }
@@ -196,6 +214,16 @@ static double nadam_mu(const nn_job *job, double t) {
     return job->beta1 * (1 - 0.5 * pow(0.96, t * job->momentum_decay));
 }
 
+/* The update from which on 1 - beta^t is 1 to the last bit, so that no power has to be worked out */
+static double gone(double beta) { return beta > 0 && beta < 1 ? -40 / log(beta) : INFINITY; }
+
+void nn_prepare_updates(nn_job *job) {
+    job->beta1_gone = gone(job->beta1);
+    job->beta2_gone = gone(job->beta2);
+}
+
+static double one_minus_power(double beta, double gone_from, double t) { return t > gone_from ? 1 : 1 - pow(beta, t); }
+
 /* Read by all threads before the first barrier of a step; job->mu_product is written between the two */
 nn_update nn_update_of(const nn_job *job, int64_t step) {
     nn_update u = {.optimizer = job->optimizer,
@@ -211,8 +239,8 @@ nn_update nn_update_of(const nn_job *job, int64_t step) {
     switch (job->optimizer) {
     case NN_ADAM:
     case NN_ADAMW:
-        u.correction1 = 1 / (1 - pow(job->beta1, t));
-        u.correction2 = 1 / sqrt(1 - pow(job->beta2, t));
+        u.correction1 = 1 / one_minus_power(job->beta1, job->beta1_gone, t);
+        u.correction2 = 1 / sqrt(one_minus_power(job->beta2, job->beta2_gone, t));
         if (job->epsilon_outside) u.epsilon *= u.correction2;
         break;
     case NN_NADAM: {
@@ -220,7 +248,7 @@ nn_update nn_update_of(const nn_job *job, int64_t step) {
         u.momentum = nadam_mu(job, t);
         const double product = job->mu_product * u.momentum;
         u.correction1 = next / (1 - product * next);
-        u.correction2 = 1 / sqrt(1 - pow(job->beta2, t));
+        u.correction2 = 1 / sqrt(one_minus_power(job->beta2, job->beta2_gone, t));
         u.correction3 = (1 - u.momentum) / (1 - product);
         break;
     }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import pickle
 import signal
 
 import numpy as np
@@ -211,6 +212,34 @@ def test_a_callback_may_change_the_rate_and_the_weights(backend, blobs):
     assert_same(net.get_weights(), start)
 
 
+@pytest.mark.parametrize("by", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_callbacks_can_be_copied_before_within_and_after_a_fit(backend, blobs, tmp_path, by):
+    """A copy has what was gathered, and neither the run under way nor open files; it serves the next fit."""
+    path = tmp_path / "log.csv"
+    made = [EarlyStopping(patience=50), Checkpoint(tmp_path / "run.npz"), CSVLogger(path), callbacks.ProgressBar(True)]
+    copies = [[by(each) for each in made]]
+
+    class Copier(Callback):
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 1:
+                copies.append([by(each) for each in made])
+
+    net = classifier(backend)
+    history = net.fit(*blobs, epochs=4, callbacks=[*made, Copier()]).history
+    copies.append([by(each) for each in made])
+    assert len(copies) == 3
+    best = [min(history["loss"][:2]), min(history["loss"])]
+    assert [each[0].best for each in copies] == [None, *best]
+    for each in copies:
+        assert [repr(callback) for callback in each] == [repr(callback) for callback in made]
+        assert not any(hasattr(callback, "_run") for callback in each)
+        again = classifier(backend)
+        again.fit(*blobs, epochs=3, callbacks=each)
+        assert again.history.history["loss"] == history["loss"][:3]
+        assert each[0].best == min(history["loss"][:3])
+        assert len(path.read_text().splitlines()) == 4
+
+
 @pytest.mark.parametrize(
     ("kwargs", "error", "message"),
     [
@@ -223,6 +252,11 @@ def test_a_callback_may_change_the_rate_and_the_weights(backend, blobs):
         ({"early_stopping": "yes"}, TypeError, "early_stopping is 'yes'"),
         ({"early_stopping": EarlyStopping("val_loss")}, ValueError, "'val_loss'; this fit records 'loss' "),
         ({"early_stopping": EarlyStopping("spread"), "metrics": [lambda p, t: 0.0]}, ValueError, "'spread'"),
+        ({"early_stopping": np.int64(0)}, ValueError, "early_stopping is 0"),
+        ({"shuffle": 1}, TypeError, "shuffle is 1; expected True or False"),
+        ({"validation_split": False}, TypeError, "validation_split is False, of type bool"),
+        ({"validation_split": "0"}, TypeError, "validation_split is '0'"),
+        ({"validation_split": -0.5}, ValueError, "validation_split is -0.5"),
         ({"max_seconds": 0}, ValueError, "max_seconds is 0"),
         ({"max_seconds": "1"}, TypeError, "max_seconds"),
         ({"resume": 3}, TypeError, "resume is of type int"),
@@ -255,6 +289,16 @@ def test_refused_arguments(backend, blobs, kwargs, error, message):
 def test_refused_parameters(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_numpys_bools_are_bools(backend, blobs):
+    assert EarlyStopping(restore_best=np.False_).restore_best is False
+    assert Checkpoint("a", save_best_only=np.True_).save_best_only is True
+    assert callbacks.ProgressBar(np.False_).show is False
+    one, other = classifier(backend), classifier(backend)
+    one.fit(*blobs, epochs=2, shuffle=np.False_, early_stopping=np.True_)
+    other.fit(*blobs, epochs=2, shuffle=False, early_stopping=True)
+    assert_same(one.get_weights(), other.get_weights())
 
 
 # ---------------------------------------------------------------------------------------------------- early stopping

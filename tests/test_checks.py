@@ -1,6 +1,7 @@
 """Tests of the argument checks: what passes, in what form, and what each refusal says."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -31,6 +32,33 @@ class Sparse:
 
 
 # ---------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_])
+def test_boolean_accepts_both_kinds(value):
+    result = checks.boolean(value, "shuffle")
+    assert type(result) is bool and result == value
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.0, np.int64(1), None, "True", [], np.array(True)])
+def test_boolean_refuses_others(value):
+    with pytest.raises(TypeError, match=r"shuffle is .*; expected True or False"):
+        checks.boolean(value, "shuffle")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(2, 2.0), (np.float32(0.5), 0.5), (np.array(3), 3.0), (True, 1.0), (math.inf, math.inf), (Fraction(1, 4), 0.25)],
+)
+def test_number_given_takes_what_is_a_number(value, expected):
+    result = checks.number_given(value, "metric f")
+    assert type(result) is float and result == expected
+
+
+@pytest.mark.parametrize("value", ["0.5", b"1", bytearray(b"1"), np.str_("1"), None, 1j, [1.0], np.ones(2)])
+def test_number_given_refuses_what_is_none(value):
+    with pytest.raises(TypeError, match=r"metric f gave .*; expected a number"):
+        checks.number_given(value, "metric f")
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(7), np.uint8(7)])

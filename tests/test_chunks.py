@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, Dense, Dropout, Sequential
+from nncore import MLP, SGD, Adam, Dense, DivergenceError, Dropout, Sequential
 from nncore.callbacks import Callback, Checkpoint
 
 
@@ -128,7 +128,13 @@ def test_callbacks_and_validation_work_as_with_arrays(backend, blobs):
         (lambda X, y: 3, TypeError, "y is None and X is of type int"),
         (lambda X, y: lambda: 3, TypeError, r"X\(\) returned a int"),
         (lambda X, y: [X], TypeError, "chunk 0 of X is a ndarray; expected a pair"),
-        (lambda X, y: [(X, y), (X, y, y)], TypeError, "chunk 1 of X is of length 3"),
+        (lambda X, y: [(X, y), (X, y, y, y)], TypeError, "chunk 1 of X is of length 4"),
+        (lambda X, y: [(X, y), (X, y, y)], ValueError, "chunk 1 of X has weights and the first one none"),
+        (lambda X, y: [(X, y, y), (X, y)], ValueError, "chunk 1 of X has no weights and the first one some"),
+        (lambda X, y: [(X, y, -y)], ValueError, "sample_weight of chunk 0 is -"),
+        (lambda X, y: [(X, y, y[1:])], ValueError, r"sample_weight of chunk 0 has shape \(119,\)"),
+        (lambda X, y: [(X, y, 0 * y)] * 2, ValueError, "the weights of all 240 rows of the chunks are 0"),
+        (lambda X, y: [(X, y, np.full(120, 1e308))], ValueError, "the weights of a chunk's rows have no finite sum"),
         (lambda X, y: [(X, y), (X[:, :4], y)], ValueError, "X of chunk 1 has 4 features; this network takes 5"),
         (lambda X, y: [(X, y), (X, y + 1)], ValueError, "y of chunk 1 has label 3"),
         (lambda X, y: [(X, y), (X[:0], y[:0])], ValueError, "X of chunk 1 has no rows"),
@@ -167,8 +173,78 @@ def test_a_bad_row_is_named_by_its_chunk(backend, blobs, row, shuffle):
     assert_same_weights(net, fresh)
 
 
+@pytest.mark.parametrize("sizes", [[120], [50, 70], [7, 33, 1, 1, 78], [3] * 40, [1] * 120])
+@pytest.mark.parametrize("own", [False, True])
+def test_weights_of_chunks_are_those_of_the_whole(backend, blobs, rng, sizes, own):
+    """Rows that weigh nothing, some chunks and batches of them alone, change nothing here either."""
+
+    def squared(pred, target):
+        e = pred - np.eye(3)[target]
+        return (e**2).mean(axis=1), 2 * e / e.size
+
+    X, y = blobs
+    w = rng.random(120) * 10.0 ** rng.integers(-3, 4, 120)
+    w[60:90] = 0
+    more = {
+        "epochs": 3,
+        "batch_size": 16,
+        "shuffle": False,
+        "metrics": ["accuracy", "f1"],
+        "loss": squared if own else None,
+    }
+    whole, parts = classifier(backend, dtype="float64"), classifier(backend, dtype="float64")
+    steps = [[], []]
+
+    class Steps(Callback):
+        def __init__(self, kept):
+            self.kept = kept
+
+        def on_batch_end(self, step, logs):
+            self.kept.append(logs["loss"])
+
+    classes = None if own else {0: 2.0, 2: 0.5}
+    first = whole.fit(X, y, sample_weight=w, class_weight=classes, callbacks=Steps(steps[0]), **more)
+    ends = np.cumsum(sizes)
+    chunks = [(X[e - n : e], y[e - n : e], w[e - n : e]) for e, n in zip(ends, sizes, strict=True)]
+    second = parts.fit(chunks, class_weight=classes, callbacks=Steps(steps[1]), **more)
+    assert_same_weights(whole, parts)
+    for name, values in first.history.items():
+        np.testing.assert_allclose(second.history[name], values, rtol=1e-12)
+    np.testing.assert_allclose(steps[1], steps[0], rtol=1e-12)
+
+
+def test_class_weights_alone_go_with_chunks(backend, blobs, tmp_path):
+    X, y = blobs
+    whole, parts = classifier(backend), classifier(backend)
+    more = {"epochs": 2, "batch_size": 16, "shuffle": False, "class_weight": {1: 3.0}}
+    whole.fit(X, y, **more)
+    parts.fit(cut(X, y, [50, 70]), callbacks=Checkpoint(tmp_path / "c.npz"), **more)
+    assert_same_weights(whole, parts)
+    resumed = classifier(backend)
+    with pytest.raises(ValueError, match="resume was made with class_weight"):
+        resumed.fit(cut(X, y, [50, 70]), resume=tmp_path / "c.npz", **{**more, "class_weight": {1: 2.0}})
+    resumed.fit(cut(X, y, [50, 70]), resume=tmp_path / "c.npz", **{**more, "epochs": 3})
+    assert resumed.epochs_trained == 3
+
+
+def test_a_chunk_that_weighs_too_much_for_the_loss_is_reported_by_its_weights(backend):
+    """As in one array: the batch of y = 1e20, of weight 3, and a row of weight 1: 2e20 times 3/4."""
+    net = MLP([1, 1], initializer="zeros", backend=backend)
+    y = np.array([0.0, 0.0, 0.0, 1e20])
+    with pytest.raises(DivergenceError) as caught:
+        net.fit([(np.ones((4, 1)), y, [7.0, 7.0, 2.0, 6.0])], batch_size=2, shuffle=False, optimizer=SGD(0.0))
+    assert caught.value.step == 2
+    assert caught.value.largest_gradients[0] == pytest.approx(1.5e20, rel=1e-5)
+
+
 def test_what_does_not_go_with_chunks(backend, blobs, tmp_path):
     X, y = blobs
+    with pytest.raises(
+        ValueError, match=r"sample_weight is given and X gives chunks; expected chunks \(X, y, sample_w"
+    ):
+        classifier(backend).fit([(X, y)], sample_weight=np.ones(120))
+    with pytest.raises(ValueError, match="class_weight is 'balanced' and X gives chunks; expected a dict"):
+        classifier(backend).fit([(X, y)], class_weight="balanced")
     with pytest.raises(ValueError, match="validation_split is given and X gives chunks"):
         classifier(backend).fit([(X, y)], validation_split=0.2)
     with pytest.raises(ValueError, match="Checkpoint's steps"):

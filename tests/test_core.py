@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 from kernel_layout import _core
+from sparse_rows import Matrix
 
 import nncore as nn
 from nncore import streams, testing
@@ -344,3 +345,56 @@ def test_the_mean_loss_of_an_epoch_does_not_depend_on_how_its_steps_are_called(s
     assert found[0] == found[1] == found[2]
     history = make().fit(X, y, optimizer=nn.SGD(0.01), epochs=2, batch_size=batch, seed=0)
     assert history.history["loss"][1] == found[0]
+
+
+def job_in_order(engine, X, y, order, optimizer, **settings):
+    """Train an epoch over the rows in an order that is given; return losses and weights."""
+    job = engine.job(X, y, loss="mse", batch_size=7, shuffle=False, seed=0, first_epoch=0, optimizer=optimizer,
+                     slots=engine.new_slots(optimizer.n_slots), record=True, threads=None, **settings)  # fmt: skip
+    if order is not None:
+        job.take_order(order)
+    engine.run(job, 0, job.steps_per_epoch)
+    return [np.array(job.loss_sum), *engine.get_weights()], job.predictions
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_order_that_is_given_trains_as_rows_in_that_order(kind, weighted):
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((45, 12)) * (rng.random((45, 12)) < 0.4)
+    y, weights, order = rng.standard_normal((45, 3)), rng.random(45), rng.permutation(45).astype(np.uint32)
+    rows = [X, np.ascontiguousarray(X[order])]
+    if kind == "sparse":
+        rows = [nn.sparse.csr(Matrix(x), "X", 12, np.dtype("float64")) for x in rows]
+    nets = [nn.MLP([12, 20, 3], dtype="float64", seed=2, backend="native")._engine for _ in rows]
+    given, given_outputs = job_in_order(nets[0], rows[0], y, order, nn.Adam(), weights=weights if weighted else None)
+    moved, moved_outputs = job_in_order(
+        nets[1], rows[1], np.ascontiguousarray(y[order]), None, nn.Adam(), weights=weights[order] if weighted else None
+    )
+    for a, b in zip([*given, given_outputs[order]], [*moved, moved_outputs], strict=True):
+        assert same_bits(a, b)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ([0, 1, 2, 4], "order has a number outside 0 to 3"),
+        ([0, 1, 2, 2**32 - 1], "order has a number outside 0 to 3"),
+        ([3, 1, 2, 1], "order has a number twice; expected each of 0 to 3 once"),
+        ([0, 1, 2], r"order must be a uint32 array of shape \(4,\)"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(order, message):
+    """A row that came twice would have more entries than a sparse batch has room for, which left some out."""
+    engine = nn.MLP([2, 1], backend="native")._engine
+    X, optimizer = np.ones((4, 2), np.float32), nn.SGD()
+    settings = {"loss": "mse", "batch_size": 2, "seed": 0, "first_epoch": 0, "optimizer": optimizer, "record": False,
+                "slots": engine.new_slots(0), "threads": None}  # fmt: skip
+    job = engine.job(X, X[:, :1].copy(), shuffle=False, **settings)
+    with pytest.raises(ValueError, match=message):
+        job.take_order(np.array(order, np.uint32))
+    for other in (np.array([0, 1, 2, 3]), [0, 1, 2, 3], None):
+        with pytest.raises(ValueError, match="order must be a uint32 array"):
+            job.take_order(other)
+    with pytest.raises(ValueError, match="of a job that does not shuffle"):
+        engine.job(X, X[:, :1].copy(), shuffle=True, **settings).take_order(np.arange(4, dtype=np.uint32))

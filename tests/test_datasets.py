@@ -107,6 +107,18 @@ def test_split_of_the_digits_holds_each_class_in_its_share():
     np.testing.assert_allclose(np.bincount(y_test), np.bincount(y) / 5, atol=1)
 
 
+@pytest.mark.parametrize("container", ["csr_array", "csc_matrix", "coo_array"])
+def test_split_keeps_sparse_rows_sparse(container):
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = np.eye(30, 7), np.arange(30) % 3
+    found = train_test_split(getattr(sparse, container)(X), y, seed=4)
+    expected = train_test_split(X, y, seed=4)
+    for part, dense in zip(found[:2], expected[:2], strict=True):
+        assert part.format == "csr"
+        np.testing.assert_array_equal(part.toarray(), dense)
+    np.testing.assert_array_equal(found[3], expected[3])
+
+
 @pytest.mark.parametrize("y", [np.linspace(0, 1, 40), np.eye(40), np.arange(40), np.array(list("ab" * 20))])
 def test_split_takes_any_targets(y):
     _, X_test, _, y_test = train_test_split(np.arange(40), y, 0.25, seed=3)

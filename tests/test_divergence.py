@@ -6,7 +6,22 @@ import pickle
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, BatchNorm, Dense, DivergenceError, Dropout, Sequential, divergence, losses
+from nncore import (
+    LBFGS,
+    MLP,
+    SGD,
+    Adam,
+    BatchNorm,
+    Columns,
+    Dense,
+    DivergenceError,
+    Dropout,
+    LevenbergMarquardt,
+    Sequential,
+    divergence,
+    losses,
+    schedules,
+)
 from nncore.errors import NonFiniteLoss
 
 
@@ -142,6 +157,46 @@ def test_a_loss_of_the_users_that_cannot_be_asked_again(backend, blobs, again):
         net.fit(X, y, own, batch_size=50)
     assert len(calls) == 2 and caught.value.largest_gradients is None
     assert caught.value.largest_weights is not None and caught.value.step == 1
+    assert "; try to look into loss own, which gave no finite number; lower the learning rate, which is 0.001" in str(
+        caught.value
+    )
+
+
+def test_columns_have_sizes_too(backend):
+    """A layer with as many arrays as it has tables: here the target is 1e20 and its weight 1, so the gradient 2e20."""
+    net = Sequential([Columns({0: (3, 1), 1: (2, 1), 2: (2, 1)}, 3), Dense(3, 1)], backend=backend)
+    tables = [[[0.0], [5.0], [0.0]], [[7.0], [0.0]], [[0.0], [0.0]]]
+    net.set_weights([*tables, [[1.0], [0.5], [0.25]], [0.0]])
+    with pytest.raises(DivergenceError) as caught:
+        net.fit([[0, 1, 0], [2, 1, 1]], [0.0, 1e20], batch_size=1, shuffle=False, optimizer=SGD(0.0))
+    error = caught.value
+    assert error.largest_weights == {0: 7.0, 1: 1.0}
+    assert error.largest_gradients == {0: pytest.approx(2e20, rel=1e-5), 1: pytest.approx(2e20, rel=1e-5)}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "advice"),
+    [
+        (lambda: SGD(schedules.Exponential(1e25, steps=1, factor=0.5)),
+         "lower the learning rate, which is 1.25e+24; clip the gradients"),
+        (lambda: SGD(0.0, clip_norm=2.0), "lower the learning rate, which is 0; lower clip_norm, which is 2"),
+        (lambda: Adam(0.0, clip_norm=2.0, clip_value=0.5),
+         "lower the learning rate, which is 0; lower clip_norm, which is 2; lower clip_value, which is 0.5"),
+        (LBFGS, "start from smaller weights"),
+        (LevenbergMarquardt, "start from smaller weights"),
+    ],
+)  # fmt: skip
+def test_the_advice_is_what_the_optimizer_has(backend, optimizer, advice):
+    """What has no learning rate, or is clipped already, is told something else to try."""
+    net = MLP([1, 1], initializer="zeros", backend=backend)
+    second_order = optimizer in (LBFGS, LevenbergMarquardt)
+    X, y = np.zeros((4, 1)), np.array([0.0, 0.0, 0.0, 1e20])
+    with pytest.raises(DivergenceError) as caught:
+        net.fit(X, y, optimizer=optimizer(), batch_size=None if second_order else 1, shuffle=False)
+    assert caught.value.step == (1 if second_order else 4)
+    assert str(caught.value).endswith(f"; try to scale y, whose values reach 1e+20; {advice}")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert vars(copy) == vars(caught.value) and str(copy) == str(caught.value)
 
 
 @pytest.mark.parametrize("loss", ["mse", squared])

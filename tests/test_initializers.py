@@ -1,5 +1,7 @@
 """Tests of the initial weights: their distributions, their streams, and "auto"."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,31 @@ def test_shape_dtype_and_seed(name):
     if name != "zeros":
         assert not (initializer(5, 3, 2, 0) == W).any()
         assert not (initializer(5, 3, 1, 1) == W).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ((0, 1, 0, 0), ValueError, "n_in is 0; expected an integer of at least 1"),
+        ((2, 1.5, 0, 0), TypeError, "n_out is 1.5, of type float"),
+        ((True, 1, 0, 0), TypeError, "n_in is True, of type bool"),
+        ((2, 2, -1, 0), ValueError, "seed is -1"),
+        ((2, 2, 2**64, 0), ValueError, r"seed is 18446744073709551616; expected at most 2\*\*64 - 1"),
+        ((2, 2, "a", 0), TypeError, "seed is 'a'"),
+        ((2, 2, 0, -1), ValueError, "stream is -1"),
+        ((2, 2, 0, 2**56), ValueError, r"stream is 72057594037927936; expected at most 2\*\*56 - 1"),
+    ],
+)
+def test_refusals(name, given, error, message):
+    with pytest.raises(error, match=message):
+        getattr(initializers, name)(*given)
+
+
+def test_copies_are_the_same_functions():
+    """A layer that has one is pickled with its network."""
+    for name in NAMES:
+        assert pickle.loads(pickle.dumps(getattr(initializers, name))) is getattr(initializers, name)
 
 
 def test_zeros():

@@ -96,6 +96,9 @@ def test_values_are_those_of_scikit_learn(case):
             with pytest.warns(RuntimeWarning, match="single class"):
                 assert math.isnan(call(case["pred"], case["target"], case["weights"], **options))
         else:
+            if case["kind"] == "constant, (30, 3)" and case["weights"] and name == "r2":
+                assert expected < -1e30  # the rounding of scikit-learn's weighted mean; the others of the kind are 0
+                expected = 0.0
             value = call(case["pred"], case["target"], case["weights"], **options)
             assert type(value) is float
             assert value == pytest.approx(expected, rel=1e-12, abs=1e-12), name
@@ -129,6 +132,17 @@ def test_a_row_counts_as_often_as_it_weighs():
         assert function(p, t, w) == pytest.approx(function(p[times], t[times]), rel=1e-12)
 
 
+def test_r2_has_no_unit():
+    rng = np.random.default_rng(3)
+    t = rng.standard_normal((40, 2))
+    p = t + rng.standard_normal((40, 2))
+    expected = metrics.r2(p, t)
+    for unit in (2.0**-1000, 2.0**-600, 2.0**600, 2.0**1000):  # whose squares are no doubles
+        assert metrics.r2(p * unit, t * unit) == expected
+    assert metrics.r2(p * [2.0**900, 1], t * [2.0**900, 1]) == expected
+    assert metrics.r2([0.0, 0.0], [0.0, 0.0]) == 1 and metrics.r2([0.0, 1e-300], [0.0, 0.0]) == 0
+
+
 def test_degenerate():
     assert metrics.precision([0.1, 0.2], [0, 1]) == 0
     assert metrics.recall([0.1, 0.2], [0, 0]) == 0
@@ -138,6 +152,31 @@ def test_degenerate():
     assert math.isnan(metrics.roc_auc([math.nan, 0.5], [0, 1]))
     assert metrics.roc_auc([[0.9, 0.1, 0], [0.2, 0.8, 0]], [0, 1]) == 1.0  # no row of class 2
     assert metrics.accuracy([0.1, 0.9], [0, 0], [1, 0]) == 1.0
+
+
+def test_r2_of_a_constant_target_whose_weighted_mean_is_rounded():
+    """sum(w 0.7) / sum(w) need not be 0.7, and its distance to that is no variance."""
+    rng = np.random.default_rng(3)
+    constant = np.full(9, 0.7)
+    for _ in range(50):
+        w = rng.random(9)
+        assert metrics.r2(constant, constant, w) == 1.0
+        assert metrics.r2(constant + 1, constant, w) == 0.0
+    with pytest.warns(RuntimeWarning, match="fewer than two rows"):
+        assert math.isnan(metrics.r2([1.0, 2.0], [2.0, 3.0], [1.0, 0.0]))
+
+
+@pytest.mark.parametrize("value", ["0.5", None, np.ones(2)])
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0])])
+def test_what_a_function_gives_is_a_number(backend, value, weights):
+    def own(pred, target):
+        return value
+
+    net = nn.MLP([1, 1], backend=backend)
+    before = net.get_weights()
+    with pytest.raises(TypeError, match=r"metric own gave .*; expected a number"):
+        net.fit([[1.0], [2.0]], [1.0, 2.0], epochs=1, metrics=own, sample_weight=weights)
+    assert net.epochs_trained == 0 and all((a == b).all() for a, b in zip(before, net.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Beside others in a process: children, threads, other libraries, limits, interpreters, signals.
+"""Beside others in a process: children, threads, other libraries, limits, interpreters.
 
 What could hang or crash runs in a process of its own, with a limit of time.
 """
@@ -9,11 +9,9 @@ import importlib.util
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -364,84 +362,3 @@ print(json.dumps([said, train(8) == before]))
     said, same = run(code)
     assert same
     assert said.startswith(("works: ", "refused: ")) and "without a word" not in said, said
-
-
-# ------------------------------------------------------------------------------------------------------------- signals
-
-
-@linux
-@pytest.mark.parametrize("call", ["predict", "forward", "evaluate"])
-def test_signals_are_heard_within_a_prediction(backend, call):
-    """A timer's handler is called several times while one call computes; it is made longer until it must have been."""
-    net = nn.MLP([64, 256, 256, 2], backend=backend)
-    calls, rows = [], 1 << 15
-    before = signal.signal(signal.SIGALRM, lambda *_: calls.append(time.perf_counter()))
-    try:
-        while True:
-            X = np.zeros((rows, 64), np.float32)
-            arguments = (X, np.zeros((rows, 2))) if call == "evaluate" else (X,)
-            signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
-            calls.clear()
-            getattr(net, call)(*arguments)
-            heard = len(calls)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            if heard > 3 or rows >= 1 << 20:
-                break
-            rows *= 2
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert heard > 3, f"{heard} of the timer's signals were heard in a call of {call} on {rows} rows"
-
-
-@linux
-@pytest.mark.parametrize("call", ["predict", "evaluate", "fit", "train_step"])
-def test_ctrl_c_ends_any_call_and_the_network_goes_on(backend, call):
-    """Sent by another thread, at different moments of the call."""
-    net, twin = (nn.MLP([64, 128, 2], backend=backend, seed=1) for _ in "ab")
-    X = np.random.default_rng(2).standard_normal((1 << 16, 64)).astype(np.float32)
-    y = X[:, :2].copy()
-    calls = {
-        "predict": lambda: net.predict(X),
-        "evaluate": lambda: net.evaluate(X, y, metrics=["mse"]),
-        "fit": lambda: net.fit(X, y, epochs=1, batch_size=64),
-        "train_step": lambda: net.train_step(X[:512], y[:512], optimizer=nn.SGD(0.0)),
-    }
-    for wait in (0.0, 0.01, 0.03):
-        timer = threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
-            timer.start()
-            while True:
-                calls[call]()
-        timer.join()
-        assert all(np.isfinite(array).all() for array in net.get_weights())
-    if call in ("predict", "evaluate", "train_step"):
-        assert net.predict(X[:100]).tobytes() == twin.predict(X[:100]).tobytes()
-    net.fit(X[:100], y[:100], epochs=1)  # no lock is left behind
-
-
-@linux
-def test_a_signals_handler_that_uses_the_network_is_told_and_hangs_nothing():
-    net = nn.MLP([64, 256, 256, 2], backend="native")
-    X = np.zeros((1 << 16, 64), np.float32)
-    said = []
-
-    def handler(*_):
-        try:
-            net.predict(X[:1])
-            said.append("answered")  # between two calls
-        except RuntimeError as error:
-            said.append(str(error))
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.002)
-        for _ in range(3):
-            net.predict(X)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert said and set(said) <= {
-        "answered",
-        "the network is in the middle of a prediction, and a signal's handler must not use it",
-    }

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Dense, LeakyReLU, Sequential, sigmoid
+from nncore import MLP, SGD, Columns, Dense, LeakyReLU, Sequential, sigmoid
 
 
 def chain(backend, **kwargs):
@@ -113,6 +113,10 @@ def test_same_seed_same_weights(backend):
 def test_a_bad_initializer_is_refused():
     with pytest.raises(ValueError, match="shape"):
         Sequential([Dense(2, 3, initializer=lambda *_: np.zeros((3, 2)))], backend="numpy")
+    for given in ("zeros", [["1", "2"]], None):
+        for layer in (Dense(1, 2, initializer=lambda *_, g=given: g), Columns({0: 1}, 1, lambda *_, g=given: g)):
+            with pytest.raises(TypeError, match=r"what the initializer gave has dtype .*; expected real numbers"):
+                Sequential([layer, Dense(layer.n_out, 1)], backend="numpy")
 
 
 def test_names_and_summary(backend):
@@ -198,6 +202,8 @@ def test_forward_with_layers(backend, rng):
     np.testing.assert_allclose(outputs[-1], net.forward(X), rtol=1e-6)
     with pytest.raises(ValueError, match="reshape"):
         net.forward(X[0], layers=True)
+    with pytest.raises(TypeError, match="layers is 'yes'; expected True or False"):
+        net.forward(X, layers="yes")
 
 
 # ------------------------------------------------------------------------------------------------------- weights
@@ -324,3 +330,13 @@ def test_encoder_is_the_first_layers(backend, blobs):
 def test_refused_encoder(backend, k, error, message):
     with pytest.raises(error, match=message):
         chain(backend).encoder(k)
+    net = MLP([3, 4, 1], dropout=0.1, input_noise=0.1, backend=backend)
+    with pytest.raises(
+        ValueError, match="k is 3, and the first 3 of the layers are no network: the last layer is Dropout"
+    ):
+        net.encoder(3)
+    with pytest.raises(
+        ValueError, match="k is 1, and the first 1 of the layers are no network: layers has no Dense layer"
+    ):
+        net.encoder(1)
+    assert net.encoder(2).n_out == 4

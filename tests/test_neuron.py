@@ -30,6 +30,9 @@ def test_a_step_neuron_is_an_and_gate():
     gate = Neuron([1, 1], bias=-1.5, activation="step")
     np.testing.assert_array_equal(gate([[0, 0], [1, 0], [0, 1], [1, 1]]), [0, 0, 0, 1])
     np.testing.assert_array_equal(gate([[0.5, 0], [1, 0.6]]), [0, 1])
+    z = Neuron([1, 1], bias=-1.5, activation="identity")
+    np.testing.assert_array_equal(z([[0, 0], [1, 0], [0, 1], [1, 1]]), [-1.5, -0.5, -0.5, 0.5])
+    np.testing.assert_allclose(z([[0.5, 0], [1, 0.6]]), [0.5 - 1.5, 1.6 - 1.5], rtol=1e-15)
 
 
 def test_rows_give_one_output_each():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -100,6 +101,7 @@ def test_history(matplotlib):
     np.testing.assert_array_equal(accuracy.lines[1].get_xdata(), [1, 2, 3])
     assert texts_that_overlap(figure) == []
     assert len(plot.history({"loss": [1.0]}).axes) == 1
+    assert len(plot.history(types.MappingProxyType({"loss": [1.0]})).axes) == 1
 
 
 def test_decision_boundary_shows_the_predictions(matplotlib, rng):
@@ -120,6 +122,10 @@ def test_decision_boundary_shows_the_predictions(matplotlib, rng):
     assert plot.decision_boundary(one, X, X[:, :1] > 0, resolution=21, ax=given) is given
     np.testing.assert_array_equal(given.images[0].get_array()[0] == 1, np.linspace(*given.get_xlim(), 21) >= 0)
     assert plot.decision_boundary(one, X[:1]).get_legend() is None
+    signs = np.where(X[:, 0] > 0, 1, -1)
+    of_class = [points.get_offsets() for points in plot.decision_boundary(one, X, signs).collections[-2:]]
+    np.testing.assert_allclose(of_class[0], X[signs == -1], rtol=1e-6)
+    np.testing.assert_allclose(of_class[1], X[signs == 1], rtol=1e-6)
     assert plot.decision_boundary(three, X, np.eye(3)[np.arange(30) % 3]).get_legend() is not None
 
 
@@ -136,6 +142,35 @@ def test_network(matplotlib):
     wide = plot.network(nn.MLP([2, 100, 1]))
     assert len([line for line in wide.lines if len(line.get_xdata())]) == 2 * 12 + 12
     assert "\u22ee" in [text.get_text() for text in wide.texts]
+    assert texts_that_overlap(wide.figure) == []
+
+
+def test_a_network_of_other_layers(matplotlib):
+    """Each weight lies between the units that it joins, and what a layer passes on is grey."""
+    layers = [nn.Columns({1: (5, 2)}, 3), nn.GaussianNoise(0.1), nn.Dense(4, 3), nn.BatchNorm(activation="relu"),
+              nn.Dropout(0.5), nn.Dense(3, 2)]  # fmt: skip
+    net = nn.Sequential(layers, seed=1)
+    axes = plot.network(net)
+    ends = {(tuple(line.get_xdata()), tuple(line.get_ydata())): line for line in axes.lines if len(line.get_xdata())}
+    places = [axes.collections[at].get_offsets()[:, 1] for at in range(7)]
+    assert [len(at) for at in places] == [3, 4, 4, 3, 3, 3, 2]
+    dense = {2: net.get_weights()[1], 5: net.get_weights()[5]}
+    passed = {0: [(0, 0), (2, 1), (1, 2), (1, 3)]}  # the numeric columns first, then the two numbers of column 1
+    for at, count in ((1, 4), (3, 3), (4, 3)):
+        passed[at] = [(unit, unit) for unit in range(count)]
+    for at, W in dense.items():
+        for i, j in np.ndindex(W.shape):
+            line = ends.pop(((at, at + 1), (places[at][i], places[at + 1][j])))
+            assert (line.get_linestyle() != "-") == (W[i, j] < 0)
+    for at, pairs in passed.items():
+        for i, j in pairs:
+            assert ends.pop(((at, at + 1), (places[at][i], places[at + 1][j]))).get_color() == "#999999"
+    assert not ends
+    names = [text.get_text() for text in axes.texts]
+    assert names == ["3\ninputs", "4\nColumns", "4\nGaussianNoise", "3\nidentity", "3\nBatchNorm\nrelu", "3\nDropout",
+                     "2\nidentity"]  # fmt: skip
+    assert texts_that_overlap(axes.figure) == []
+    wide = plot.network(nn.MLP([40, 30, 20, 1], norm="layer", dropout=0.1, categories={39: (9, 20)}))
     assert texts_that_overlap(wide.figure) == []
 
 
@@ -157,6 +192,7 @@ def test_refusals(matplotlib, rng):
         (ValueError, "X has", lambda: plot.decision_boundary(net, X[:, :1])),
         (ValueError, "X has a value that is not finite", lambda: plot.decision_boundary(net, X * np.nan)),
         (ValueError, r"y has shape \(4,\)", lambda: plot.decision_boundary(net, X, np.zeros(4))),
+        (ValueError, "y has label -1", lambda: plot.decision_boundary(nn.MLP([2, 1]), X, [-1, 0, 1, 0, 1])),
         (ValueError, "y has label 7", lambda: plot.decision_boundary(net, X, np.full(5, 7))),
     ]
     for kind, message, call in cases:

@@ -209,6 +209,7 @@ def test_a_callable_counts_updates_from_0_over_the_optimizers_life(backend, data
         (-0.5, ValueError, "learning_rate gave -0.5 at step 7"),
         ("fast", TypeError, "learning_rate gave 'fast' at step 7"),
         (None, TypeError, "learning_rate gave None at step 7"),
+        ("0.1", TypeError, "learning_rate gave '0.1' at step 7"),
     ],
 )
 def test_a_callable_that_gives_no_rate_is_named_with_its_step(backend, bad, error, message, data):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import nncore as nn
-from nncore import activations, second_order
-from nncore._jacobian import jacobian, normal_equations
+from nncore import second_order
+from nncore._jacobian import normal_equations
 from nncore._line_search import strong_wolfe
 
 FILE = np.load(Path(__file__).parent / "data" / "optimizers.npz")
@@ -142,37 +142,6 @@ def test_float32_stops_at_its_precision_and_stays(backend):
 
 
 # ----------------------------------------------------------------------------------------------- Levenberg-Marquardt
-
-
-@pytest.mark.parametrize("output", ["identity", "sigmoid", "softmax"])
-def test_the_jacobian_against_central_differences(output, rng):
-    functions = [activations.get("tanh"), activations.get(output)]
-    weights = [rng.standard_normal(shape) for shape in ((3, 4), (4,), (4, 2), (2,))]
-    X = rng.standard_normal((5, 3))
-    _, found = jacobian(functions, weights, X)
-    at = 0
-    for array in weights:
-        for index in np.ndindex(array.shape):
-            outputs = []
-            for change in (1e-6, -1e-6):
-                array[index] += change
-                outputs.append(jacobian(functions, weights, X)[0])
-                array[index] -= change
-            np.testing.assert_allclose(found[:, :, at], (outputs[0] - outputs[1]) / 2e-6, atol=1e-8)
-            at += 1
-    assert found.shape == (5, 2, at)
-
-
-def test_the_normal_equations_go_with_the_gradient(rng, monkeypatch):
-    functions = [activations.get("tanh"), activations.get("identity")]
-    net, X, y = started("numpy"), FILE["X"], FILE["y"]
-    loss, gradients = net.loss_and_gradients(X, y)
-    whole = normal_equations(functions, net.get_weights(), X, y)
-    assert whole[2] == pytest.approx(loss)
-    np.testing.assert_allclose(2 * whole[1], np.concatenate([g.ravel() for g in gradients]), rtol=1e-10, atol=1e-14)
-    monkeypatch.setattr("nncore._jacobian._BLOCK_BYTES", 7 * 8 * 66 * 3)  # seven rows at a time
-    for a, b in zip(whole, normal_equations(functions, net.get_weights(), X, y), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-15)
 
 
 def test_a_linear_network_is_solved_at_once(backend, rng):
@@ -454,8 +423,6 @@ def test_lbfgs_gives_the_same_bits_for_any_number_of_threads(rng):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_callbacks_see_each_iteration(backend, optimizer, weighted, tmp_path):
     """The loss of a batch, which is all rows, is that of the epoch; and a run goes on to the same bits."""
-    if weighted and optimizer is nn.LevenbergMarquardt:
-        pytest.skip("it counts all rows alike")
     X, y = sine()
     weights = {"sample_weight": np.linspace(0, 3, 60)} if weighted else {}
     seen, path = [], tmp_path / "run.npz"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -43,3 +46,27 @@ def test_only_the_perceptron_may_fail_two() -> None:
 )
 def test_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
+
+
+ARRAY_API = """
+import sys
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from nncore.sklearn import MLPClassifier, MLPRegressor, Perceptron
+
+done = 0
+for estimator in (MLPClassifier(max_iter=100), MLPRegressor(max_iter=100), Perceptron()):
+    for estimator, check in estimator_checks_generator(estimator, legacy=True):
+        if "array_api" in getattr(check, "func", check).__name__:
+            check(estimator)
+            done += 1
+sys.exit(0 if done >= 3 else f"{done} checks")
+"""
+
+
+def test_the_checks_that_scipy_must_be_told_of() -> None:
+    """These are skipped above: SciPy reads the variable when it is imported."""
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ARRAY_API], capture_output=True, text=True, env=environment, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -86,3 +86,49 @@ def test_sparsify_and_densify() -> None:
     expected = net.predict(IRIS[0])
     np.testing.assert_array_equal(net.sparsify().predict(IRIS[0]), expected)
     np.testing.assert_array_equal(net.densify().predict(IRIS[0]), expected)
+
+
+def outcome(net: Any, X: Any, y: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            net.fit(X, y)
+        except ValueError as error:
+            return str(error)
+    return net.coef_, net.intercept_, net.n_iter_
+
+
+@pytest.mark.parametrize("rows", ["dense", "csr"])
+@pytest.mark.parametrize("penalty", [None, "l2", "elasticnet"])
+def test_sums_beyond_the_numbers_end_as_in_scikit_learn(penalty: str | None, rows: str) -> None:
+    """With an error that says so, or, where only a product overflows, with the same weights."""
+    refused = 0
+    for scale in (1e30, 1e150, 1e300, 1e307):
+        for rate in (1e-300, 1.0, 1e10, 1e300):
+            X = IRIS[0] * scale
+            X = sparse.csr_matrix(X) if rows == "csr" else X
+            options = {"eta0": rate, "penalty": penalty, "max_iter": 20}
+            ours, theirs = (outcome(kind(**options), X, IRIS[1]) for kind in (Perceptron, Theirs))
+            if isinstance(theirs, str):
+                assert ours == theirs
+                refused += 1
+                continue
+            assert ours[2] == theirs[2]
+            for mine, other in zip(ours[:2], theirs[:2], strict=True):
+                np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12 * np.abs(other).max())
+    assert 0 < refused < 16
+
+
+def test_a_number_of_epochs_beyond_any_integer_of_c() -> None:
+    assert Perceptron(max_iter=10**30).fit(*IRIS).n_iter_ == Perceptron(max_iter=1000).fit(*IRIS).n_iter_ < 1000
+
+
+def test_more_rows_than_int32_counts_are_refused() -> None:
+    from nncore import _core
+
+    many = np.broadcast_to(1.0, 2**31)  # one number in memory
+    with pytest.raises(ValueError, match="X has 2147483648 rows; the perceptron takes 2147483647 at most"):
+        _core.PerceptronRun(
+            many[:, None], many, many, np.zeros(1), intercept=0.0, penalty_alpha=0.0, l1_ratio=0.0, penalised=False,
+            rate=1.0, fit_intercept=True, shuffle=True, seed=1, intercept_decay=1.0,
+        )  # fmt: skip

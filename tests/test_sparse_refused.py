@@ -1,7 +1,9 @@
-"""Sparse X that is refused, and what is said of values that are not finite."""
+"""Sparse X that is refused, what is said of values that are not finite, and sizes beyond int32."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from sparse_rows import K, Matrix, N, assert_same, network
 
 import nncore as nn
+from nncore import sparse
 
 
 @pytest.fixture
@@ -135,3 +138,49 @@ def test_divergence_is_told(scale: float, rate: float, backend: str, dense: np.n
         messages.append(str(error.value))
         assert_same(net.get_weights(), before, "native")
     assert messages[0] == messages[1]
+
+
+# ------------------------------------------------------------------------------------------------------ large matrices
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files with holes")
+def test_more_is_stored_than_int32_counts(backend: str, tmp_path: Path) -> None:
+    """The last rows of a matrix of 2**31 entries and more, which lie in files that are nearly all hole."""
+    before, kept = 2**31 + 5, Matrix(np.array([[0, 2.0, 0], [0, 0, 0], [1.5, 0, -1]], np.float32))
+    arrays = {}
+    for name, dtype, array in (("columns", np.int64, kept.indices), ("values", np.float32, kept.data)):
+        try:
+            arrays[name] = np.memmap(tmp_path / name, dtype, "w+", shape=(before + 3,))
+        except OSError as error:
+            pytest.skip(f"no file of such a size: {error}")
+        arrays[name][-3:] = array
+    starts = kept.indptr.astype(np.int64) + before
+    X = sparse.CSR(starts, np.asarray(arrays["columns"]), np.asarray(arrays["values"]), 3)
+    small = sparse.csr(kept, "X", 3, np.dtype(np.float32))
+    y = np.array([[1.0], [2], [3]], np.float32)
+    found = []
+    for rows in (X, small):
+        net = nn.MLP([3, 4, 1], backend=backend)
+        engine, optimizer = net._engine, nn.RMSprop()
+        job = engine.job(rows, y, loss="mse", batch_size=2, shuffle=True, seed=0, first_epoch=0, optimizer=optimizer,
+                         slots=engine.new_slots(optimizer.n_slots), record=False, threads=None)  # fmt: skip
+        engine.run(job, 0, 4)
+        found.append([*engine.get_weights(), engine.predict(rows), *engine.loss_and_gradients(rows, y, "mse")[1]])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.abs(found[0][0] - nn.MLP([3, 4, 1], backend=backend).get_weights()[0]).max() > 0
+
+
+def test_starts_that_would_overflow_are_made_wide() -> None:
+    """Of two parts that int32 counts, where the rows joined have more."""
+
+    near = np.array([0, 2**31 - 5], np.int32)
+    part = sparse.CSR(near, np.zeros(3, np.int32), np.zeros(3), 2)
+    few = sparse.CSR(np.array([0, 3], np.int32), np.zeros(3, np.int32), np.ones(3), 2)
+    joined = sparse.joined(part, few)
+    assert isinstance(joined, sparse.CSR)
+    assert joined.starts.tolist() == [0, 2**31 - 5, 2**31 - 2]
+    joined = sparse.joined(part, sparse.CSR(np.array([0, 9], np.int32), np.zeros(9, np.int32), np.ones(9), 2))
+    assert isinstance(joined, sparse.CSR)
+    assert joined.starts.tolist() == [0, 2**31 - 5, 2**31 + 4] and joined.columns.dtype == np.int64
+    assert sparse.joined(few, few).starts.dtype == np.int32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import pickle
 import warnings
 
@@ -128,6 +129,47 @@ def test_missing_values_in_training_only_and_in_prediction_only():
         assert np.isfinite(model.predict(later)).all()
     model = nn.TabularClassifier(**QUICK).fit(whole, label)
     assert np.isfinite(model.predict_proba({name: [None] for name in whole})).all()
+
+
+def test_an_activation_keeps_its_setting(tmp_path):
+    X = {"x": np.linspace(-2, 2, 60)}
+    given = {name: nn.TabularRegressor(activation=name, **QUICK).fit(X, X["x"]) for name in ("leaky_relu", "gelu")}
+    for activation in (nn.activations.LeakyReLU(0.1), nn.activations.LeakyReLU(0.9), nn.gelu):
+        model = nn.TabularRegressor(activation=activation, **QUICK).fit(X, X["x"])
+        assert model.networks_[0].layers[0].activation == activation
+        same = np.array_equal(model.predict(X), given[activation.name].predict(X))
+        assert same == (activation.alpha != 0.9)
+        model.save(tmp_path / "model.npz")
+        loaded = nn.TabularRegressor.load(tmp_path / "model.npz")
+        assert loaded.activation == activation
+        np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_targets_of_numpys_strings():
+    strings = getattr(np.dtypes, "StringDType", None)
+    if strings is None:
+        pytest.skip("NumPy 1 has no strings of any length")
+    X = {"x": np.linspace(-2, 2, 60)}
+    y = np.where(X["x"] > 0, "above", "below").astype(strings())
+    model = nn.TabularClassifier(**QUICK).fit(X, y)
+    assert model.classes_.tolist() == ["above", "below"] and model.score(X, y) > 0.9
+    with pytest.raises(ValueError, match="no class in row 1"):
+        nn.TabularClassifier(**QUICK).fit(X, np.array(["a", None, *["b"] * 58], strings(na_object=None)))
+
+
+def test_a_few_rows_of_a_mixed_column_are_read_as_in_training(tmp_path):
+    """Rows that hold numbers, booleans or dates alone belong to a column of labels all the same."""
+    kinds = [1, "a", 2.5, None, True, datetime.date(2024, 1, 2), datetime.timedelta(1)]
+    X = {"mixed": kinds * 20, "rare": ["x", "y"] * 69 + [3, 4]}  # 3 and 4 are pooled, and not kept as labels
+    model = nn.TabularRegressor(members=1, epochs=5).fit(X, np.arange(140.0) % 7)
+    whole = model.predict(X)
+    model.save(tmp_path / "model.npz")
+    for each in (model, pickle.loads(pickle.dumps(model)), nn.TabularRegressor.load(tmp_path / "model.npz")):
+        for row in (*range(7), 138, 139):
+            one = each.predict({name: [values[row]] for name, values in X.items()})
+            np.testing.assert_allclose(one, whole[row], rtol=1e-5)
+    with pytest.raises(ValueError, match="column 's' of X was of kind 'category'"):
+        nn.TabularRegressor(members=1, epochs=1).fit({"s": ["x", "y"] * 9}, range(18)).predict({"s": [1]})
 
 
 def test_unseen_categories_are_the_mean_of_those_seen(backend):

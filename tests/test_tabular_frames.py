@@ -71,6 +71,11 @@ def test_arrays_rows_and_records():
     for given in (records, records.view(np.recarray)):
         table = frames.read(given)
         assert table.names == ["n", "s"] and [c.kind for c in table.columns] == ["number", "category"]
+    rows = [{"n": 1, "s": "x"}, {"s": "y", "extra": True}]
+    table = frames.read(rows)
+    assert table.names == ["n", "s", "extra"]
+    assert [c.kind for c in table.columns] == ["number", "category", "boolean"]
+    np.testing.assert_array_equal(table.columns[0].values, [1, np.nan])
     masked = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[False, True], [False, False]])
     np.testing.assert_array_equal(frames.read(masked).columns[1].values, [np.nan, 4])
     fortran = np.asfortranarray(np.arange(6.0).reshape(2, 3))[::-1]
@@ -102,6 +107,21 @@ def test_arrays_rows_and_records():
 def test_refusals(X, message):
     with pytest.raises((ValueError, TypeError), match=message):
         frames.read(X)
+
+
+def test_strings_of_numpy():
+    strings = getattr(np.dtypes, "StringDType", None)
+    if strings is None:
+        pytest.skip("NumPy 1 has no strings of any length")
+    for missing in ({}, {"na_object": None}, {"na_object": np.nan}):
+        last = missing.get("na_object", "")
+        for given in (
+            np.array([["a"], ["b"], [last]], strings(**missing)),
+            {"s": np.array(["a", "b", last], strings(**missing))},
+        ):
+            column = frames.read(given).columns[0]
+            assert column.kind == "category" and column.labels == ("a", "b")
+            np.testing.assert_array_equal(column.values, [0, 1, -1])
 
 
 def test_pandas():
@@ -164,9 +184,16 @@ def test_pandas_backed_by_arrow():
             "b": pd.array([True, None], pd.ArrowDtype(pa.bool_())),
             "s": pd.array(["x", None], pd.ArrowDtype(pa.string())),
             "t": pd.array([datetime.datetime(2024, 1, 1), None], pd.ArrowDtype(pa.timestamp("us"))),
+            "z": pd.array(
+                [datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), None], pd.ArrowDtype(pa.timestamp("s", "UTC"))
+            ),
+            "d": pd.array([datetime.date(2024, 1, 1), None], pd.ArrowDtype(pa.date32())),
         }
     )
-    assert [c.kind for c in frames.read(frame).columns] == ["number", "boolean", "category", "datetime"]
+    columns = frames.read(frame).columns
+    assert [c.kind for c in columns] == ["number", "boolean", "category", *["datetime"] * 3]
+    for column in columns[3:]:
+        np.testing.assert_array_equal(column.values, [1704067200, np.nan])
     table = frames.read(pa.table({"i": [1, None], "s": ["x", None]}))
     assert table.names == ["i", "s"] and [c.kind for c in table.columns] == ["number", "category"]
 
@@ -187,6 +214,7 @@ def test_polars():
             "took": [datetime.timedelta(seconds=5), None, None],
             "clock": [datetime.time(1), None, None],
             "dec": pl.Series(["1.5", None, "2"]).cast(pl.Decimal(10, 2)),
+            "wide": pl.Series([2**70, None, 3], dtype=pl.Int128),
             "none": [None, None, None],
         }
     )
@@ -194,13 +222,14 @@ def test_polars():
     assert table.names == frame.columns
     by_name = dict(zip(table.names, table.columns, strict=True))
     assert {name: column.kind for name, column in by_name.items()} == {
-        **dict.fromkeys(("i", "f", "took", "clock", "dec"), "number"),
+        **dict.fromkeys(("i", "f", "took", "clock", "dec", "wide"), "number"),
         "b": "boolean",
         **dict.fromkeys(("s", "c", "e"), "category"),
         **dict.fromkeys(("d", "t", "ms"), "datetime"),
         "none": "empty",
     }
     np.testing.assert_array_equal(by_name["i"].values, [1, np.nan, 3])
+    np.testing.assert_array_equal(by_name["wide"].values, [2.0**70, np.nan, 3])
     for name, values in {"d": [86400, 0], "t": [86400, 0], "ms": [1, 0]}.items():
         np.testing.assert_array_equal(by_name[name].values[[0, 2]], values)
     assert by_name["took"].values[0] == 5 and by_name["clock"].values[0] == 3600
@@ -222,18 +251,22 @@ def test_conversions_keep_what_they_can():
     assert frames.converted(one([True, None]), "number", "a").kind == "number"
     np.testing.assert_array_equal(frames.converted(one(["1.5", None]), "number", "a").values, [1.5, np.nan])
     np.testing.assert_array_equal(frames.converted(one(["1970-01-02"]), "datetime", "a").values, [86400])
-    assert frames.converted(one([3, 4]), "category", "a", (3, 4)).labels == (3, 4)
+    assert frames.converted(one([3, 4]), "category", "a").labels == (3, 4)
+    assert frames.converted(one(np.array([3.0, 4.0])), "category", "a").labels == (3, 4)
+    day = datetime.date(2024, 1, 2)
+    assert frames.converted(one([day, None]), "category", "a").labels == ("2024-01-02",)
     assert frames.converted(one([None]), "datetime", "a").kind == "empty"
-    for column, kind, labels in [
-        (one([2.0]), "boolean", ()),
-        (one(["1", "?"]), "number", ()),
-        (one([1.0]), "datetime", ()),
-        (one(["x"]), "datetime", ()),
-        (one([1.0]), "category", ("x",)),
-        (one(np.array(["2024-01-02"], "M8[D]")), "number", ()),
+    for column, kind, mixed in [
+        (one([2.0]), "boolean", True),
+        (one(["1", "?"]), "number", True),
+        (one([1.0]), "datetime", True),
+        (one(["x"]), "datetime", True),
+        (one([1.0]), "category", False),
+        (one([day]), "category", False),
+        (one(np.array(["2024-01-02"], "M8[D]")), "number", True),
     ]:
         with pytest.raises(ValueError, match="column 'a' was of kind"):
-            frames.converted(column, kind, "column 'a'", labels)
+            frames.converted(column, kind, "column 'a'", mixed)
 
 
 def test_frames_are_not_imported():

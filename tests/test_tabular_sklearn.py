@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import numpy as np
@@ -59,3 +60,24 @@ def test_frames_in_cross_validation():
     frame = pd.DataFrame({"a": rng.choice(["x", "y", None], 90), "b": rng.standard_normal(90)})
     y = pd.Series(np.where(frame["a"] == "x", 2.0, 0.0) + frame["b"])
     assert cross_val_score(nn.TabularRegressor(**QUICK), frame, y, cv=3).mean() > 0.7
+
+
+def test_metadata_are_routed():
+    from sklearn.model_selection import KFold, cross_validate
+    from sklearn.pipeline import make_pipeline
+
+    rng = np.random.default_rng(20240517)
+    X = rng.standard_normal((80, 2))
+    y = X[:, 0] > 0
+    weights = np.where(np.arange(80) % 2, 1.0, 0.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        assert make_pipeline(nn.TabularClassifier(**QUICK)).fit(X, y).score(X, y) > 0.8
+        model = nn.TabularClassifier(**QUICK)
+        with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError):
+            cross_validate(model, X, y, cv=2, params={"sample_weight": weights})
+        model.set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
+        model = pickle.loads(pickle.dumps(model))
+        found = cross_validate(model, X, y, cv=KFold(2), params={"sample_weight": weights}, return_estimator=True)
+    half = weights[40:] > 0
+    alone = nn.TabularClassifier(**QUICK).fit(X[40:][half], y[40:][half])
+    np.testing.assert_array_equal(found["estimator"][0].predict_proba(X), alone.predict_proba(X))

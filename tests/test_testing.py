@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nncore import MLP, Dense, LeakyReLU, Sequential, losses, testing
+from nncore import MLP, Dense, LayerNorm, LeakyReLU, Sequential, losses, testing
 
 HIDDEN = ["identity", "sigmoid", "tanh", "relu", LeakyReLU(0.2)]
 
@@ -41,6 +41,15 @@ def test_gradients_of_labels(backend, rng):
     assert testing.gradient_check(net, rng.standard_normal((6, 3)), rng.integers(0, 3, 6)) < 1e-6
 
 
+def test_gradients_of_a_loss_that_bends_much(backend):
+    """Normalised over two units, whose difference is small, and exponential: plain differences are off by 1.1e-6."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((53, 4)), np.abs(rng.standard_normal((53, 2)))
+    layers = [Dense(4, 5, "tanh"), Dense(5, 2), LayerNorm(activation="exponential")]
+    net = Sequential(layers, dtype="float64", backend=backend, seed=1)
+    assert testing.gradient_check(net, X, y, loss="poisson") < 1e-6
+
+
 def test_a_wrong_gradient_is_found(rng, monkeypatch):
     net = MLP([3, 4, 2], activation="tanh", dtype="float64", backend="numpy")
     right = Sequential.loss_and_gradients
@@ -58,6 +67,12 @@ def test_a_wrong_gradient_is_found(rng, monkeypatch):
 def test_what_gradient_check_refuses():
     with pytest.raises(ValueError, match="float64"):
         testing.gradient_check(MLP([2, 1], backend="numpy"), [[0.0, 1.0]], [1.0])
+    net = MLP([2, 1], dtype="float64", backend="numpy")
+    for check in (testing.gradient_check, testing.cross_check):
+        with pytest.raises(ValueError, match="tolerance is -1; expected a finite number of at least 0"):
+            check(net, [[0.0, 1.0]], [1.0], tolerance=-1)
+        with pytest.raises(TypeError, match="tolerance is '1', of type str"):
+            check(net, [[0.0, 1.0]], [1.0], tolerance="1")
     with pytest.raises(TypeError, match="net"):
         testing.gradient_check(losses, [[0.0]], [0.0])
 

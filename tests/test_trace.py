@@ -8,7 +8,23 @@ import re
 import numpy as np
 import pytest
 
-from nncore import MLP, SGD, Adam, Dense, DivergenceError, LeakyReLU, Sequential, losses, relu, sigmoid
+from nncore import (
+    MLP,
+    SGD,
+    Adam,
+    BatchNorm,
+    Columns,
+    Dense,
+    DivergenceError,
+    Dropout,
+    GaussianNoise,
+    LayerNorm,
+    LeakyReLU,
+    Sequential,
+    losses,
+    relu,
+    sigmoid,
+)
 
 
 def by_hand(backend="numpy", dtype="float64"):
@@ -88,6 +104,70 @@ def test_the_chain_holds(case):
         step[at] = 1e-6
         slope = (cost(trace.a[-1] + step, trace.y) - cost(trace.a[-1] - step, trace.y)) / 2e-6
         assert trace.dL_da[-1][at] == pytest.approx(slope, rel=1e-6, abs=1e-8)
+
+
+NORMS = {
+    "batch": (BatchNorm, 3),
+    "batch, one row": (BatchNorm, 1),  # by the running statistics
+    "layer": (LayerNorm, 3),
+}
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_normalisations(backend, rng, kind):
+    """Against the formulas by hand, and the engine's gradients and step."""
+    make, n = NORMS[kind]
+    layers = [Dense(2, 4, "tanh"), make(activation="relu"), Dense(4, 2, "softmax")]
+    net = Sequential(layers, dtype="float64", seed=3, backend=backend)
+    net.fit(rng.standard_normal((20, 2)), rng.integers(0, 2, 20), epochs=2)  # running statistics of its own
+    net.set_weights([rng.standard_normal(array.shape) for array in net.get_weights()])
+    state = net.get_state()
+    X, y = rng.standard_normal((n, 2)), [1, 0, 1][:n]
+    trace = net.trace(X, y, optimizer=SGD(0.1))
+    assert trace.norms == [False, True, False] and trace.xhat[0] is None is trace.xhat[2]
+    _, gamma, _ = trace.W
+    before = trace.a[0]
+    if kind == "batch, one row":
+        mean, variance = state
+    else:
+        axis = 0 if make is BatchNorm else 1
+        mean, variance = before.mean(axis, keepdims=True), before.var(axis, keepdims=True)
+    np.testing.assert_allclose(trace.xhat[1], (before - mean) / np.sqrt(variance + 1e-5), rtol=1e-12)
+    np.testing.assert_allclose(trace.z[1], trace.xhat[1] * gamma + trace.b[1], rtol=1e-13)
+    np.testing.assert_allclose(trace.dL_dz[1], trace.dL_da[1] * (trace.z[1] > 0), rtol=1e-13)
+    np.testing.assert_allclose(trace.dL_dW[1], (trace.dL_dz[1] * trace.xhat[1]).sum(axis=0), rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(trace.dL_db[1], trace.dL_dz[1].sum(axis=0), rtol=1e-11, atol=1e-14)
+    # The way back through the normalisation ends in the engine's gradients of the layer below.
+    np.testing.assert_allclose(trace.dL_dz[0], trace.dL_da[0] * (1 - before**2), rtol=1e-12)
+    np.testing.assert_allclose(trace.dL_dW[0], X.T @ trace.dL_dz[0], rtol=1e-10, atol=1e-13)
+    value, gradients = net.loss_and_gradients(X, y)
+    assert trace.loss == value and abs(trace.dL_dW[0]).max() > 1e-3
+    for found, expected in zip(flat(trace, "dL_dW", "dL_db"), gradients, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for a, b in zip(net.get_state(), state, strict=True):
+        np.testing.assert_array_equal(a, b)
+    net.train_step(X, y, SGD(0.1))
+    for found, expected in zip(flat(trace, "new_W", "new_b"), net.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    lines = [re.split("  +", line.strip())[0] for line in str(trace).splitlines()]
+    rows = "" if n == 1 else "sum over rows of "
+    for label in (
+        "gamma2", "beta2", "xhat2 = (a1 - mean) / deviation", "z2 = xhat2 * gamma2 + beta2", "a2 = relu(z2)",
+        "W3", f"dL/dgamma2 = {rows}dL/dz2 * xhat2", f"dL/dbeta2 = {rows}dL/dz2",
+        "dL/da1 = dL/dz2 * gamma2 * dxhat2/da1", "new gamma2", "new beta2", "new W3",
+        "Update: W - 0.1 dL/dW, and so for b, gamma and beta",
+    ):  # fmt: skip
+        assert label in lines, label
+    assert lines[0].startswith("One training iteration: 2-4-2, ")
+
+
+@pytest.mark.parametrize("layer", [Dropout(0.1), GaussianNoise(0.1), Columns({0: 3}, 2)])
+def test_other_layers_are_refused(backend, layer):
+    net = Sequential([layer, Dense(2 if layer.n_out < 3 else layer.n_out, 1)], backend=backend)
+    with pytest.raises(
+        ValueError, match=r"layer 0 is .*; trace takes networks of Dense layers and normalisations only"
+    ):
+        net.trace([1.0, 2.0], 1)
 
 
 def test_one_iteration_by_hand(backend):
@@ -258,6 +338,22 @@ Update: W - 0.1 dL/dW, and so for b
   new b1                                  0.147502
   new W2                                 -0.968501
   new b2                                  0.552498"""
+
+
+@pytest.mark.parametrize("setting", ["l1", "l2", "weight_decay", "max_norm"])
+def test_the_rule_is_that_of_the_numbers(backend, setting):
+    """With what a layer adds to the update, new W is not W - 0.1 dL/dW, and the table must not say so."""
+    plain = Sequential([Dense(1, 1)], seed=1, dtype="float64", backend=backend)
+    trace = plain.trace(0.5, 1, optimizer=SGD(lambda step: 0.1 / (1 + step)))
+    assert trace.rule == "W - 0.1 dL/dW"
+    np.testing.assert_allclose(trace.new_W[0], trace.W[0] - 0.1 * trace.dL_dW[0], rtol=1e-15)
+    other = Sequential([Dense(1, 1, **{setting: 0.01})], seed=1, dtype="float64", backend=backend)
+    trace = other.trace(0.5, 1, optimizer=SGD(0.1))
+    assert trace.rule == "" and "Update\n" in str(trace)
+    assert abs(trace.new_W[0] - (trace.W[0] - 0.1 * trace.dL_dW[0])).max() > 1e-5
+    optimizer = SGD(lambda step: 0.1 / (1 + step))
+    plain.train_step([[0.5]], [1], optimizer)
+    assert plain.trace(0.5, 1, optimizer=optimizer).rule == "W - 0.05 dL/dW"
 
 
 def test_the_table_of_1_1_1(backend):

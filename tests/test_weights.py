@@ -214,6 +214,7 @@ def test_sample_weight_refusals(backend, given, error, message):
             r"class_weight is \[1, 2\], of type list; expected a dict of class to weight, or 'bal",
         ),
         ("even", TypeError, "class_weight is 'even', of type str"),
+        (np.array([1.0, 2.0, 3.0]), TypeError, "class_weight is array"),
         ({"a": 1}, TypeError, "class_weight has the key 'a', of type str; expected a class"),
         ({-1: 1}, ValueError, "class_weight has the class -1; expected some of 0, 1, 2"),
         ({0: -1.0}, ValueError, r"class_weight\[0\] is -1.0; expected a finite number of at least 0"),

@@ -10,10 +10,22 @@ static const real *source(const nn_gather *g, int64_t r) {
     return (const real *)g->x + (g->order ? (int64_t)g->order[g->first + r] : g->first + r) * g->stride;
 }
 
+static int64_t first_not_finite(const nn_gather *g, int64_t r0, int64_t r1) {
+    for (int64_t r = r0; r < r1; r++)
+        if (!NN_FN(finite)(g->n, source(g, r))) return r;
+    return -1;
+}
+
 int64_t NN_FN(gather)(const nn_gather *g, int64_t r0, int64_t r1) {
     const int64_t whole = g->n / W, rest = g->n % W;
     const mask lanes = first_lanes(rest);
-    for (int64_t r = r0; r < r1; r++) {
+    ivec bad = {0};
+    for (int64_t r = r0; whole == 0 && r < r1; r++) { /* short rows, where all else would cost as much as the row */
+        vec a = load_masked(lanes, source(g, r));
+        bad |= not_finite(a);
+        store((real *)g->panels + r * NR, a);
+    }
+    for (int64_t r = r0; whole > 0 && r < r1; r++) {
         const real *x = source(g, r);
         if (whole > 4 &&
             r + 1 < r1) { /* rows lie anywhere in memory: the next is asked for before this one is copied */
@@ -21,7 +33,6 @@ int64_t NN_FN(gather)(const nn_gather *g, int64_t r0, int64_t r1) {
             for (int64_t v = 0; v < whole; v++) __builtin_prefetch(next + v * W);
         }
         real *row = (real *)g->panels + r * NR;
-        ivec bad = {0};
         for (int64_t v = 0; v < whole; v++) {
             vec a = load(x + v * W);
             bad |= not_finite(a);
@@ -32,9 +43,8 @@ int64_t NN_FN(gather)(const nn_gather *g, int64_t r0, int64_t r1) {
             bad |= not_finite(a);
             store(row + (whole / 2) * g->panel_rows * NR + (whole % 2) * W, a);
         }
-        if (any_bit(bad)) return r;
     }
-    return -1;
+    return any_bit(bad) ? first_not_finite(g, r0, r1) : -1;
 }
 
 void NN_FN(scatter)(const nn_scatter *s, int64_t r0, int64_t r1) {

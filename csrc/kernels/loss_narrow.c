@@ -15,15 +15,19 @@ enum { SOME = W < 4 ? W : 4 };
 /* How many columns are turned where `left` are wanted */
 static int64_t turned(int64_t left) { return left == 1 ? 1 : left <= SOME ? SOME : W; }
 
+/* n is at least 1 */
 static void columns_of(int64_t n, const real *rows_, int64_t rows, vec *c) {
-    for (; n > 0; n -= W, rows_ += W, c += W) {
+    do {
         if (n == 1)
             columns_of_rows(1, rows_, rows, c);
         else if (n <= SOME)
             columns_of_rows(SOME, rows_, rows, c);
         else
             columns_of_rows(W, rows_, rows, c);
-    }
+        n -= W;
+        rows_ += W;
+        c += W;
+    } while (n > 0);
 }
 
 /* Columns past n become zero */

@@ -75,7 +75,7 @@ void NN_FN(noise)(const nn_dropout *a, int64_t r0, int64_t r1) {
         uint64_t keys[GROUPS * GROUP / 2];
         uint32_t words[GROUPS * GROUP];
     } drawn;
-    real z[GROUPS * GROUP];
+    real z[GROUPS * GROUP] = {0}; /* once a call; gcc's analyser does not see that scale stays what it is */
     for (int64_t r = r0; r < r1; r++)
         for (int64_t j = 0; j < a->n; j += GROUPS * GROUP) {
             const int64_t here = a->n - j < GROUPS * GROUP ? a->n - j : GROUPS * GROUP;

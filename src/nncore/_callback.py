@@ -72,6 +72,10 @@ class Callback:
     def on_train_end(self) -> None:
         """Do something at the end, however training ends; an interrupt or an error goes on its way after it."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles are made of: all but the run under way, which has the data and the engine."""
+        return {name: value for name, value in self.__dict__.items() if name != "_run"}
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of this callback.
 

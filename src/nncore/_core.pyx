@@ -21,7 +21,7 @@ from math import prod
 import numpy as np
 
 from nncore import losses
-from nncore.errors import BadCode, NonFiniteData, NonFiniteLoss
+from nncore.errors import BadCode, NonFiniteData, NonFiniteLoss, NotReadyShape, NotReadyType
 from nncore.sparse import CSR
 from nncore.specs import LayerSpec
 
@@ -192,6 +192,7 @@ cdef extern from "nncore.h" nogil:
         double squares
         double sizes
         double owed
+        double loss
     double nn_perceptron_epoch(nn_perceptron *c, nn_dtype dtype)
     double nn_peak(nn_dtype dtype, int threads, double seconds)
 
@@ -277,6 +278,7 @@ cdef int _optimizer_code(optimizer) except -1:
 
 include "_sparse.pxi"
 include "_job.pxi"
+include "_parameters.pxi"
 include "_engine.pxi"
 include "_views.pxi"
 include "_perceptron.pxi"

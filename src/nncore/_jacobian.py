@@ -53,10 +53,21 @@ def jacobian(activations: Sequence[Any], weights: Sequence[Array], x: Array) -> 
     return outputs[-1], result
 
 
+def counted(X: Array, y: Array, factors: Vector | None) -> tuple[Array, Array, Vector | None]:
+    """Return the rows that count: those whose factor is not 0, for these add nothing whatever they hold."""
+    if factors is None or factors.all():
+        return X, y, factors
+    rows = np.flatnonzero(factors)
+    return X[rows], y[rows], factors[rows]
+
+
 def normal_equations(
-    activations: Sequence[Any], weights: Sequence[Array], X: Array, y: Array
+    activations: Sequence[Any], weights: Sequence[Array], X: Array, y: Array, factors: Vector | None = None
 ) -> tuple[Vector, Vector, float]:
-    """Return J'J / N, J'r / N and r'r / N, for N residuals r: prediction - y."""
+    """Return J'J / N, J'r / N and r'r / N, for N residuals r: prediction - y.
+
+    With factors of the rows, F for each residual, it is J'FJ / N, J'Fr / N and r'Fr / N, and N is the sum of F.
+    """
     n_parameters = sum(array.size for array in weights)
     squares, slope, total = np.zeros((n_parameters, n_parameters)), np.zeros(n_parameters), 0.0
     rows = max(1, int(_BLOCK_BYTES / (8 * n_parameters * y.shape[1])))
@@ -65,17 +76,31 @@ def normal_equations(
         predictions, derivatives = jacobian(activations, weights, X[part])
         residuals = (predictions - y[part]).ravel()
         flat = derivatives.reshape(len(residuals), n_parameters)
+        if factors is not None:
+            roots = np.repeat(np.sqrt(factors[part]), y.shape[1])
+            residuals *= roots
+            flat *= roots[:, None]
         squares += flat.T @ flat
         slope += flat.T @ residuals
         total += float(residuals @ residuals)
-    return squares / y.size, slope / y.size, total / y.size
+    count = _count(y, factors)
+    return squares / count, slope / count, total / count
 
 
-def mean_squared_error(activations: Sequence[Any], weights: Sequence[Array], X: Array, y: Array) -> float:
-    """Return r'r / N as `normal_equations` does."""
+def _count(y: Array, factors: Vector | None) -> float:
+    return float(y.size) if factors is None else float(np.add.reduce(factors)) * y.shape[1]
+
+
+def mean_squared_error(
+    activations: Sequence[Any], weights: Sequence[Array], X: Array, y: Array, factors: Vector | None = None
+) -> float:
+    """Return r'r / N, or r'Fr / N, as `normal_equations` does."""
     total, rows = 0.0, 4096
     for start in range(0, len(X), rows):
         part = slice(start, start + rows)
-        residuals = (_forward(activations, weights, X[part])[0][-1] - y[part]).ravel()
-        total += float(residuals @ residuals)
-    return total / y.size
+        residuals = _forward(activations, weights, X[part])[0][-1] - y[part]
+        if factors is not None:
+            residuals *= np.sqrt(factors[part])[:, None]
+        flat = residuals.ravel()
+        total += float(flat @ flat)
+    return total / _count(y, factors)

@@ -164,16 +164,33 @@ cdef class NativeJob:
         self.c.by_batch = True
 
     def take_order(self, order):
-        """Go through the rows in this order, an array of uint32 that stays as it is; for a job that does not shuffle."""
-        cdef const uint32_t *given = <const uint32_t *>_address(order, 4, False)
+        """Go through the rows in this order, an array of uint32 that stays as it is; for a job that does not shuffle.
+
+        Each row comes once: sparse batches have room for what all rows store, and threads write predictions row by row.
+        """
+        cdef const uint32_t *given
         cdef int64_t i, n = self.c.n
-        cdef bint outside = False
-        if self.c.shuffle or order.dtype != np.uint32 or order.shape != (n,):
+        cdef bint outside = False, twice = False
+        cdef uint64_t bit
+        if self.c.shuffle or getattr(order, "dtype", None) != np.uint32 or order.shape != (n,):
             raise ValueError(f"order must be a uint32 array of shape ({n},), of a job that does not shuffle")
-        for i in range(n):
-            outside |= given[i] >= n
+        given = <const uint32_t *>_address(order, 4, False)
+        cdef uint64_t *seen = <uint64_t *>calloc(<size_t>(n + 63) // 64, 8)  # a bit for each row
+        if seen == NULL:
+            raise MemoryError()
+        with nogil:
+            for i in range(n):
+                outside |= given[i] >= n
+            if not outside:
+                for i in range(n):
+                    bit = <uint64_t>1 << (given[i] & 63)
+                    twice |= (seen[given[i] >> 6] & bit) != 0
+                    seen[given[i] >> 6] |= bit
+            free(seen)
         if outside:
             raise ValueError(f"order has a number outside 0 to {n - 1}")
+        if twice:
+            raise ValueError(f"order has a number twice; expected each of 0 to {n - 1} once")
         self.order, self.c.given_order = order, given
 
     @property

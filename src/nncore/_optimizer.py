@@ -168,15 +168,17 @@ class Optimizer:
             return np.full(n, rate_of)
         values = [rate_of(step) for step in range(self.steps, self.steps + n)]
         try:
-            rates = np.array(values, np.float64)
-            if rates.shape == (n,) and (rates >= 0).all() and np.isfinite(rates).all():
-                return rates
+            rates = np.array(values)
+            if rates.shape == (n,) and rates.dtype.kind in "fiu" and (rates >= 0).all() and np.isfinite(rates).all():
+                return rates.astype(np.float64, copy=False)
         except (TypeError, ValueError):
             pass
         return np.array([checked_rate(value, step) for step, value in enumerate(values, start=self.steps)], np.float64)
 
     def on_epoch_end(self, logs: Mapping[str, float]) -> None:
         """Tell a schedule that wants to know how an epoch went: `logs` are its loss and metrics, by name."""
+        if type(self._learning_rate) is float:  # as it mostly is
+            return
         listen = getattr(self._learning_rate, "on_epoch_end", None)
         if listen is not None:
             listen(logs)
@@ -198,6 +200,8 @@ class Optimizer:
         ValueError
             If a schedule watches what the logs will not hold.
         """
+        if type(self._learning_rate) is float:
+            return
         check = getattr(self._learning_rate, "check_names", None)
         if check is not None and names is not None:
             check(names)
@@ -335,14 +339,14 @@ class Optimizer:
         self.load_state(saved["state"])
 
 
-def checked_rate(rate: Any, step: int) -> float:
+def checked_rate(rate: Any, step: int, name: str = "learning_rate") -> float:
     """Return a schedule's rate as a float, or refuse it; NumPy's and other libraries' numbers are taken."""
     try:
-        value = float(rate)
-    except (TypeError, ValueError):
-        raise TypeError(f"learning_rate gave {rate!r} at step {step}; expected a finite number of at least 0") from None
+        value = checks.number_given(rate, name)
+    except TypeError:
+        raise TypeError(f"{name} gave {rate!r} at step {step}; expected a finite number of at least 0") from None
     if not isfinite(value) or value < 0:
-        raise ValueError(f"learning_rate gave {value:g} at step {step}; expected a finite number of at least 0")
+        raise ValueError(f"{name} gave {value:g} at step {step}; expected a finite number of at least 0")
     return value
 
 

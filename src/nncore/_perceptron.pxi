@@ -12,6 +12,8 @@ cdef class PerceptronRun:
         sparse = type(rows) is tuple
         values = rows[0] if sparse else rows
         n, n_features = len(y), len(w)
+        if n > 2**31 - 1:  # the order of the rows is of int32
+            raise ValueError(f"X has {n} rows; the perceptron takes {2**31 - 1} at most")
         if values.dtype not in ("float32", "float64") or w.dtype != values.dtype:
             raise TypeError(f"rows and w are of {values.dtype} and {w.dtype}; expected float32 or float64, the same")
         self.dtype = NN_F32 if values.dtype == "float32" else NN_F64
@@ -57,6 +59,11 @@ cdef class PerceptronRun:
     def intercept(self):
         """The intercept now."""
         return self.c.intercept
+
+    @property
+    def loss(self):
+        """The sum of the last epoch's losses, without the penalty."""
+        return self.c.loss
 
     @property
     def scale(self):

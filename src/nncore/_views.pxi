@@ -51,15 +51,16 @@ cdef class NativeViews:
         free(self.blocks)
 
     def load(self, bint training=True):
-        """Copy the arrays into the engine; for training too, or for predictions alone, which takes less."""
+        """Copy the arrays into the engine; for training too, or, unless it is held, for predictions alone, which takes less."""
         cdef void *parameters = nn_plan_parameters(self.engine.plan)
         cdef int i
         self.engine.check_free()
         self.engine.enter()
-        for i in range(self.n // 2):
-            nn_pack(self.engine.plan, self.blocks[i], self.views[2 * i].buf, self.views[2 * i + 1].buf, parameters)
-        if training:
-            nn_plan_refresh(self.engine.plan)
+        if training or not self.engine.held:
+            for i in range(self.n // 2):
+                nn_pack(self.engine.plan, self.blocks[i], self.views[2 * i].buf, self.views[2 * i + 1].buf, parameters)
+            if training:
+                nn_plan_refresh(self.engine.plan)
         self.engine.leave()
 
     cdef void unpack(self, const void *buffer) noexcept:

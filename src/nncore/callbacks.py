@@ -17,6 +17,8 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nncore import checks, files
 from nncore._callback import Callback
 from nncore.progress import ProgressBar
@@ -24,8 +26,6 @@ from nncore.progress import ProgressBar
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
-
-    import numpy as np
 
     from nncore.network import Sequential
 
@@ -149,9 +149,7 @@ class EarlyStopping(_Monitor):
     ) -> None:
         super().__init__(monitor, min_delta, mode)
         self.patience = checks.positive_int(patience, "patience")
-        if not isinstance(restore_best, bool):
-            raise TypeError(f"restore_best is {restore_best!r}; expected True or False")
-        self.restore_best = restore_best
+        self.restore_best = checks.boolean(restore_best, "restore_best")
 
     def _stops_by_validation(self) -> bool:
         return self.monitor is None or self.monitor.startswith("val_")
@@ -250,11 +248,9 @@ class Checkpoint(_Monitor):
         super().__init__(monitor, 0.0, mode)
         self.path = _path(path)
         self.every = checks.positive_int(every, "every")
-        if not isinstance(save_best_only, bool):
-            raise TypeError(f"save_best_only is {save_best_only!r}; expected True or False")
-        if save_best_only and steps is not None:
+        self.save_best_only = checks.boolean(save_best_only, "save_best_only")
+        if self.save_best_only and steps is not None:
             raise ValueError("save_best_only and steps are both given; within an epoch it is not known what is best")
-        self.save_best_only = save_best_only
         self.steps = None if steps is None else checks.positive_int(steps, "steps")
 
     def _check(self, names: list[str], chunks: bool) -> None:
@@ -316,6 +312,7 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _path(path)
         self._file: IO[str] | None = None
+        self._writer: Any = None
 
     def on_train_begin(self) -> None:
         """Write the head, and the epochs that are done already."""
@@ -342,7 +339,14 @@ class CSVLogger(Callback):
         """Close the file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._file = self._writer = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies are made of; they have no file open."""
+        return {**super().__getstate__(), "_file": None, "_writer": None}
+
+    def __repr__(self) -> str:
+        return f"CSVLogger({self.path!r})"
 
 
 def _weights(network: Sequential) -> list[Array]:
@@ -387,6 +391,8 @@ def prepared(callbacks: Any, early_stopping: Any) -> tuple[Callback, ...]:
         if not isinstance(callback, Callback):
             what = f"the class {callback.__name__}" if isinstance(callback, type) else f"a {type(callback).__name__}"
             raise TypeError(f"callbacks has {what}; expected objects of class Callback")
+    if isinstance(early_stopping, np.bool_):
+        early_stopping = bool(early_stopping)
     if isinstance(early_stopping, EarlyStopping):
         result.append(early_stopping)
     elif early_stopping is True:

@@ -52,6 +52,39 @@ def positive_int(value: Any, name: str) -> int:
     return _int_from(value, name, 1)
 
 
+def boolean(value: Any, name: str) -> bool:
+    """Return `value` as a bool; NumPy's bools are bools, numbers are not.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if value is True or value is False:
+        return value
+    if not isinstance(value, np.bool_):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+    return bool(value)
+
+
+def number_given(value: Any, what: str) -> float:
+    """Return what a function of the user's gave as a float, which may be NaN or infinite.
+
+    Numbers of other libraries are taken, and arrays of no dimension; strings are no numbers, even "1.5".
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    """
+    try:
+        if not isinstance(value, str | bytes | bytearray):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"{what} gave {value!r}; expected a number")
+
+
 def seed(value: Any, name: str = "seed") -> int:
     """Return `value` as the 64-bit key of the random streams.
 
@@ -222,13 +255,15 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
         return value  # type: ignore[no-any-return]
     if value.dtype.kind == "O":
         # NumPy would read "1.5" as a number and None as NaN; neither is a number until its owner says so.
-        try:
-            if not any(item is None or isinstance(item, str | bytes | bytearray) for item in value.flat):
+        if not any(item is None or isinstance(item, str | bytes | bytearray) for item in value.flat):
+            try:
                 return value.astype(_FLOAT64)  # type: ignore[no-any-return]
-        except OverflowError:
-            raise ValueError(f"{name} has an integer beyond the range of float64; expected finite numbers") from None
-        except (TypeError, ValueError):
-            pass
+            except OverflowError:
+                raise ValueError(
+                    f"{name} has an integer beyond the range of float64; expected finite numbers"
+                ) from None
+            except (TypeError, ValueError):
+                pass
         raise TypeError(f"{name} has dtype object, with values that are not numbers; expected real numbers")
     raise TypeError(f"{name} has dtype {value.dtype}; expected real numbers")
 

@@ -108,7 +108,8 @@ class Columns(Layer):
     def initial(self, seed: int, stream: int) -> list[Array]:
         """Return the tables that training starts from; their streams are none that a dense layer has."""
         make = _uniform if self.initializer == "uniform" else initializers.get(self.initializer, self.activation)
-        return [np.asarray(make(n, dim, seed, 1 << 32 | column)) for column, n, dim in self.tables]
+        drawn = [make(n, dim, seed, 1 << 32 | column) for column, n, dim in self.tables]
+        return [checks.numeric(table, "what the initializer gave") for table in drawn]
 
     def check_inputs(self, X: Any, name: str) -> None:
         """Raise ValueError for the first row of `X` in which a code is no whole number or out of range."""

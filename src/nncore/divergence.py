@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore.errors import DivergenceError
+from nncore.errors import DivergenceError, NonFiniteData, NonFiniteLoss
+from nncore.losses import OwnLoss
 from nncore.sparse import CSR
 
 if TYPE_CHECKING:
-    from nncore.errors import NonFiniteLoss
     from nncore.losses import Loss
     from nncore.network import Sequential
     from nncore.optimizers import Optimizer
     from nncore.sparse import Inputs
 
     Array = np.ndarray[Any, Any]
+
+
+def _raised_by(loss: Loss) -> tuple[type[Exception], ...]:
+    """Return what a gradient may end in: whatever a loss of the user's raises, but not what a signal's handler does."""
+    return (Exception,) if isinstance(loss, OwnLoss) else (NonFiniteLoss, NonFiniteData, MemoryError)
 
 
 def report(
@@ -52,14 +57,16 @@ def report(
     DivergenceError
     """
     engine = network._engine
-    layers = [index for index, layer in enumerate(network.layers) if layer.n_parameters]
-    weights = _by_layer(layers, engine.get_weights())
+    weights = _by_layer(network, engine.get_weights())
     try:
         with np.errstate(all="ignore"):
-            gradients = _by_layer(layers, engine.loss_and_gradients(X, y, loss, row_weights)[1])
-    except Exception:  # NonFiniteLoss, or whatever a loss of the user's raises: then the report is shorter
+            gradients = _by_layer(network, engine.loss_and_gradients(X, y, loss, row_weights)[1])
+    except _raised_by(loss):  # then the report is shorter
         gradients = None
-    rate = getattr(optimizer, "learning_rate", None)
+    rate = None if optimizer.second_order else _rate(optimizer)
+    advice = _advice(optimizer, rate)
+    if isinstance(loss, OwnLoss) and gradients is None and error.layer is None:
+        advice = (f"look into loss {loss.label}, which gave no finite number", *advice)
     return DivergenceError(
         epoch,
         step,
@@ -68,15 +75,36 @@ def report(
         largest_gradients=gradients,
         largest_input=_largest(X),
         largest_target=None if y.dtype.kind == "i" else _largest(y),
-        learning_rate=rate if isinstance(rate, float) else None,
+        learning_rate=rate,
+        advice=advice,
     )
 
 
-def _by_layer(layers: list[int], arrays: list[Array]) -> dict[int, float] | None:
-    """Return the largest absolute value of each layer with parameters, whose arrays come in pairs."""
-    if len(arrays) != 2 * len(layers):
+def _rate(optimizer: Optimizer) -> float | None:
+    """Return the learning rate of the step that failed; None where a schedule of the user's gives none."""
+    try:
+        return optimizer.rate
+    except Exception:  # what went wrong before is what to report
         return None
-    return {layer: max(_largest(arrays[2 * i]), _largest(arrays[2 * i + 1])) for i, layer in enumerate(layers)}
+
+
+def _advice(optimizer: Optimizer, rate: float | None) -> tuple[str, ...]:
+    """Return what there is to try with an optimizer, by the bounds that it has already."""
+    if optimizer.second_order:
+        return ("start from smaller weights",)
+    bounds = [(name, getattr(optimizer, name)) for name in ("clip_norm", "clip_value")]
+    lower = [f"lower {name}, which is {bound:g}" for name, bound in bounds if bound is not None]
+    return (
+        "lower the learning rate" + ("" if rate is None else f", which is {rate:g}"),
+        *(lower or ["clip the gradients"]),
+    )
+
+
+def _by_layer(network: Sequential, arrays: list[Array]) -> dict[int, float]:
+    """Return the largest absolute value of each layer with parameters, from arrays like those of ``get_weights``."""
+    left = iter(arrays)
+    found = {index: [_largest(next(left)) for _ in layer.shapes] for index, layer in enumerate(network.layers)}
+    return {index: max(values) for index, values in found.items() if values}
 
 
 def _largest(array: Inputs) -> float:

@@ -35,11 +35,14 @@ class DivergenceError(ArithmeticError):
     largest_input, largest_target : float, optional
         The largest absolute values of X and y in that step's rows; no target where y is classes.
     learning_rate : float, optional
-        The optimizer's, where it is a number.
+        The optimizer's, or what its schedule gives for that step.
+    advice : tuple of str, optional
+        What to try besides scaling the data, what is most likely first. None is to lower the learning rate and to clip
+        the gradients.
 
     Attributes
     ----------
-    epoch, step, layer, largest_weights, largest_gradients, largest_input, largest_target, learning_rate
+    epoch, step, layer, largest_weights, largest_gradients, largest_input, largest_target, learning_rate, advice
         The parameters; None where it is not known.
 
     Examples
@@ -58,9 +61,10 @@ class DivergenceError(ArithmeticError):
         largest_input: float | None = None,
         largest_target: float | None = None,
         learning_rate: float | None = None,
+        advice: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(
-            epoch, step, layer, largest_weights, largest_gradients, largest_input, largest_target, learning_rate
+            epoch, step, layer, largest_weights, largest_gradients, largest_input, largest_target, learning_rate, advice
         )
         self.epoch = epoch
         self.step = step
@@ -70,6 +74,7 @@ class DivergenceError(ArithmeticError):
         self.largest_input = largest_input
         self.largest_target = largest_target
         self.learning_rate = learning_rate
+        self.advice = advice
 
     def __str__(self) -> str:
         """Return the message."""
@@ -96,8 +101,11 @@ class DivergenceError(ArithmeticError):
             for name, largest in (("X", self.largest_input), ("y", self.largest_target))
             if largest is not None and largest > _LARGE
         ]
-        rate = "" if self.learning_rate is None else f", which is {self.learning_rate:g}"
-        advice += [f"lower the learning rate{rate}", "clip the gradients"]
+        if self.advice is not None:
+            advice += self.advice
+        else:
+            rate = "" if self.learning_rate is None else f", which is {self.learning_rate:g}"
+            advice += [f"lower the learning rate{rate}", "clip the gradients"]
         return "try to " + "; ".join(advice)
 
 
@@ -126,6 +134,18 @@ class NonFiniteData(ValueError):
     def __str__(self) -> str:
         """Return the message."""
         return f"{self.argument} has a non-finite value (NaN or infinity) in row {self.row}; expected finite numbers"
+
+
+class NotReady(Exception):
+    """An engine takes no such X as it is. For whoever then converts it, and catches no other error with it."""
+
+
+class NotReadyType(NotReady, TypeError):
+    """It is no array, or one of another type or layout."""
+
+
+class NotReadyShape(NotReady, ValueError):
+    """Its shape is another one."""
 
 
 class BadCode(ValueError):

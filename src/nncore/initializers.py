@@ -10,6 +10,7 @@ The normal distributions are whole ones: unlike in Keras, none is truncated.
 from __future__ import annotations
 
 import math
+from functools import wraps
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,16 +26,56 @@ if TYPE_CHECKING:
     Initializer: TypeAlias = Callable[[int, int, int, int], NDArray[np.float64]]
 
 
+def _checked(make: Initializer) -> Initializer:
+    """Return an initializer that refuses sizes and keys that are none."""
+
+    @wraps(make)
+    def checked(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
+        number = checks.non_negative_int(stream, "stream")
+        if number >= 1 << 56:
+            raise ValueError(f"stream is {number}; expected at most 2**56 - 1")
+        sizes = checks.positive_int(n_in, "n_in"), checks.positive_int(n_out, "n_out")
+        return make(*sizes, checks.seed(seed), number)
+
+    return checked
+
+
+@_checked
 def zeros(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
-    """Return zeros. Units that start equal stay equal: for single layers only."""
+    """Return zeros. Units that start equal stay equal: for single layers only.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Numbers of inputs and of units, at least 1.
+    seed : int
+        Key of the random streams, 0 to 2**64 - 1.
+    stream : int
+        Which stream, 0 to 2**56 - 1; networks give the layer's index.
+
+    Returns
+    -------
+    ndarray of shape (n_in, n_out), float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of another type or out of its range.
+
+    Notes
+    -----
+    All initializers have these parameters.
+    """
     return np.zeros((n_in, n_out))
 
 
+@_checked
 def normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
     """Return normal numbers of mean 0 and standard deviation 0.05, whatever the shape."""
     return _normal(0.05, n_in, n_out, seed, stream)
 
 
+@_checked
 def glorot_uniform(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
     """Return numbers uniform in [-r, r), where r = sqrt(6 / (n_in + n_out)).
 
@@ -43,11 +84,13 @@ def glorot_uniform(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.
     return _uniform(math.sqrt(6 / (n_in + n_out)), n_in, n_out, seed, stream)
 
 
+@_checked
 def glorot_normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
     """Return normal numbers of standard deviation sqrt(2 / (n_in + n_out)); see `glorot_uniform`."""
     return _normal(math.sqrt(2 / (n_in + n_out)), n_in, n_out, seed, stream)
 
 
+@_checked
 def he_uniform(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
     """Return numbers uniform in [-r, r), where r = sqrt(6 / n_in).
 
@@ -56,11 +99,13 @@ def he_uniform(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.floa
     return _uniform(math.sqrt(6 / n_in), n_in, n_out, seed, stream)
 
 
+@_checked
 def he_normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
     """Return normal numbers of standard deviation sqrt(2 / n_in); see `he_uniform`."""
     return _normal(math.sqrt(2 / n_in), n_in, n_out, seed, stream)
 
 
+@_checked
 def lecun_normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
     """Return normal numbers of standard deviation sqrt(1 / n_in).
 
@@ -69,6 +114,7 @@ def lecun_normal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.fl
     return _normal(math.sqrt(1 / n_in), n_in, n_out, seed, stream)
 
 
+@_checked
 def orthogonal(n_in: int, n_out: int, seed: int, stream: int) -> NDArray[np.float64]:
     """Return a matrix with orthonormal columns, or rows where there are fewer of those, uniform over all of them.
 

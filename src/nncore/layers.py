@@ -172,7 +172,8 @@ class Dense(Layer):
     def initial(self, seed: int, stream: int) -> list[Array]:
         """Return the parameters that training starts from."""
         make = initializers.get(self.initializer, self.activation)
-        return [np.asarray(make(self.n_in, self.n_out, seed, stream)), np.zeros(self.n_out)]
+        drawn = checks.numeric(make(self.n_in, self.n_out, seed, stream), "what the initializer gave")
+        return [drawn, np.zeros(self.n_out)]
 
     def __repr__(self) -> str:
         more = "" if self.initializer == "auto" else f", initializer={self.initializer!r}"

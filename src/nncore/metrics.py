@@ -197,8 +197,9 @@ def r2(pred: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = Non
     Returns
     -------
     float
-        At most 1. Where a column of the target is constant it has 1 if it is met exactly, else 0. NaN, with a
-        RuntimeWarning, for fewer than two rows.
+        At most 1. Where a column of the target is constant it has 1 if it is met exactly, else 0, also with weights, by
+        which scikit-learn's mean of the column may be rounded. NaN, with a RuntimeWarning, for fewer than two rows
+        that count.
 
     Raises
     ------
@@ -209,11 +210,16 @@ def r2(pred: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = Non
     if len(p) < 2:
         warnings.warn("r2 is not defined for fewer than two rows", RuntimeWarning, stacklevel=2)
         return float("nan")
+    # a ratio has no unit: by powers of two, which change no digit, the squares of any numbers stay in range
+    places = -np.frexp(np.abs(t).max(axis=0))[1]
     with np.errstate(over="ignore", invalid="ignore"):
+        p, t = np.ldexp(p, places), np.ldexp(t, places)
         factors = np.ones(len(p)) if weights is None else weights
         unexplained = factors @ (t - p) ** 2
         total = factors @ (t - np.average(t, axis=0, weights=weights)) ** 2
-        values = 1 - np.divide(unexplained, total, where=total != 0, out=(unexplained != 0).astype(np.float64))
+        total[np.isfinite(total) & (t == t[0]).all(axis=0)] = 0.0  # where the mean is rounded, it is not quite
+        missed = factors @ (t != p) != 0
+        values = 1 - np.divide(unexplained, total, where=total != 0, out=missed.astype(np.float64))
     return float(values.mean())
 
 
@@ -412,6 +418,6 @@ def get(metric: str | Metric) -> Metric:
 
 def value_of(metric: Metric, pred: Any, target: Any, sample_weight: Any) -> float:
     """Return a metric's value; with the weights, if there are any and it is one of this module's."""
-    if sample_weight is None or not any(metric is known for known in _WEIGHTED):  # one of the user's may have no hash
-        return float(metric(pred, target))
+    if not any(metric is known for known in _WEIGHTED):  # one of the user's may have no hash
+        return checks.number_given(metric(pred, target), f"metric {getattr(metric, '__name__', type(metric).__name__)}")
     return float(metric(pred, target, sample_weight))

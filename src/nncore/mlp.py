@@ -44,6 +44,13 @@ class MLP(Sequential):
     input_noise : float, default 0
         Standard deviation of a `GaussianNoise` on the inputs, behind the `Columns` if there are any; 0 for none.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of a wrong type or out of range, or a name is not known.
+    ImportError, MemoryError
+        As `Sequential`.
+
     Examples
     --------
     >>> net = MLP([64, 32, 10], activation="relu", output="softmax", seed=0)

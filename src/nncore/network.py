@@ -13,6 +13,7 @@ import numpy as np
 
 from nncore import checks, engines, losses, sparse, training
 from nncore._network import NetworkBase
+from nncore.errors import NotReady
 from nncore.history import History
 from nncore.layers import Layer, checked_layers
 
@@ -146,7 +147,7 @@ class Sequential(NetworkBase):
         # The engine has a lock of its own for this, so that a prediction need not wait for the end of a fit.
         try:
             return self._engine.predict(X)  # type: ignore[no-any-return]
-        except (TypeError, ValueError):  # not ready for the engine: converted, or refused with the reason
+        except NotReady:  # converted, or refused with the reason; what a signal's handler raises is not caught
             return self._engine.predict(sparse.inputs(self._layers, X, "X", self._dtype))  # type: ignore[no-any-return]
 
     @overload
@@ -168,8 +169,13 @@ class Sequential(NetworkBase):
         Returns
         -------
         ndarray of shape (n, n_out), or list of one ndarray for each layer
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit.
         """
-        if not layers:
+        if not checks.boolean(layers, "layers"):
             return self.predict(X)
         with self._lock:
             return list(self._engine.forward_layers(sparse.inputs(self._layers, X, "X", self._dtype)))
@@ -236,8 +242,8 @@ class Sequential(NetworkBase):
         ----------
         X : array_like of shape (n, n_in), or chunks
             Anything that `numpy.asarray` takes, data frames, and sparse matrices where the first layer is `Dense` (see
-            `nncore.sparse`); never modified. A C-contiguous array of the network's dtype is not copied, nor is such a
-            `numpy.memmap`. Without `y`, chunks (X, y); see `nncore.chunks`.
+            `nncore.sparse`); never modified. A C-contiguous array or `numpy.memmap` of the network's dtype is not
+            copied. Without `y`, chunks (X, y) or (X, y, sample_weight); see `nncore.chunks`.
         y : array_like, optional
             Targets (n, n_out), or (n,) for one output. For softmax and cross_entropy also labels, 0 to n_out - 1, of
             shape (n,) or (n, 1). None where `X` gives chunks.
@@ -425,9 +431,26 @@ class Sequential(NetworkBase):
         *,
         limit: int = 8,
     ) -> Trace:
-        """Show one training iteration of a network of dense layers, as arrays and as a table.
+        """Show one training iteration of dense layers and normalisations, as arrays and as a table; change nothing.
 
-        See `nncore.trace.trace`. Networks with other layers are refused.
+        Parameters
+        ----------
+        x, y : array_like of shape (n_in,) or (n, n_in), and targets as for `fit`
+            One row or a few, which make one batch; for one row also a single number each.
+        loss, optimizer
+            As for `fit`; without an optimizer ``SGD(0.01)`` makes the new weights.
+        limit : int, default 8
+            Of how many rows and columns of an array the table has at most; at least 2.
+
+        Returns
+        -------
+        nncore.trace.Trace
+            Its ``str`` is the table.
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError
+            If an argument does not fit or there is another layer; if the loss or the new weights overflow.
         """
         from nncore.trace import trace  # rarely used, so that importing nncore does not load it
 
@@ -445,25 +468,26 @@ class Sequential(NetworkBase):
         Returns
         -------
         Sequential
-            Of the same dtype, seed and backend, with copies of the weights. Its outputs are those of layer k - 1 of
-            ``forward(X, layers=True)``.
+            Like this one, with copies of the weights; its outputs are layer k - 1 of ``forward(X, layers=True)``.
 
         Raises
         ------
         TypeError, ValueError
-            If `k` is not an integer from 1 to the number of layers.
+            If `k` is no integer from 1 to the number of layers, or the last of these is `Dropout` or `GaussianNoise`.
         """
         k = checks.positive_int(k, "k")
         if k > len(self._layers):
             raise ValueError(f"k is {k}; this network has {len(self._layers)} layers, so expected at most that")
-        part = Sequential(self._layers[:k], dtype=self._dtype.name, seed=self._seed, backend=self._backend)
+        try:
+            part = Sequential(self._layers[:k], dtype=self._dtype.name, seed=self._seed, backend=self._backend)
+        except ValueError as error:
+            raise ValueError(f"k is {k}, and the first {k} of the layers are no network: {error}") from None
         part.set_weights(self.get_weights()[: len(part.get_weights())])
-        if hasattr(self, "get_state") and hasattr(part, "get_state") and hasattr(part, "set_state"):  # running means
-            part.set_state(self.get_state()[: len(part.get_state())])
+        part.set_state(self.get_state()[: len(part.get_state())])
         return part
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the network as an .npz or .safetensors file; see `nncore.io.save`."""
+        """Save the network as an .npz or .safetensors file, by the name's ending; see `nncore.io.save`."""
         from nncore.io import save  # above this module: it makes networks
 
         save(self, path)

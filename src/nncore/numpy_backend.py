@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nncore import checks, losses, numpy_layers, streams
-from nncore.errors import NonFiniteData, NonFiniteLoss
+from nncore.errors import NonFiniteData, NonFiniteLoss, NotReadyShape, NotReadyType
 from nncore.heads import head_for
 from nncore.numpy_layers import Rows
 from nncore.numpy_parameters import NumpyParameters, all_finite
@@ -101,9 +101,9 @@ class NumpyEngine(NumpyParameters):
     def _require_ready(self, X: Inputs) -> None:
         ready = isinstance(X, CSR) or (type(X) is np.ndarray and X.flags.c_contiguous)
         if not ready or X.dtype != self.dtype:
-            raise TypeError(f"X must be a C-contiguous array of {self.dtype}")
+            raise NotReadyType(f"X must be a C-contiguous array of {self.dtype}")
         if len(X.shape) != 2 or X.shape[1] != self.n_in or X.shape[0] == 0:
-            raise ValueError(f"X has shape {X.shape}; this network takes (n, {self.n_in}) with n > 0")
+            raise NotReadyShape(f"X has shape {X.shape}; this network takes (n, {self.n_in}) with n > 0")
         self._check_codes(X)
 
     def _check_codes(self, X: Inputs) -> None:

@@ -96,9 +96,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, weight_decay, clip_value, clip_norm)
         self.momentum = checks.finite_float(momentum, "momentum", low=0.0, below=1.0)
-        if not isinstance(nesterov, bool | np.bool_):
-            raise TypeError(f"nesterov is {nesterov!r}; expected True or False")
-        self.nesterov = bool(nesterov)
+        self.nesterov = checks.boolean(nesterov, "nesterov")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov is True and momentum is 0; Nesterov's momentum takes a momentum above 0")
 

@@ -8,6 +8,7 @@ vision can tell apart; markers and dashes say the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,19 @@ import numpy as np
 
 from nncore import activations as _activations
 from nncore import checks
+from nncore.columns import Columns
 from nncore.history import History
+from nncore.layers import Dense
 from nncore.network import Sequential
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from nncore.activations import Activation
+    from nncore.layers import Layer
 
     Array = np.ndarray[Any, Any]
 
@@ -123,8 +127,8 @@ def history(h: History | Mapping[str, Iterable[float]]) -> Figure:
     ImportError
         If matplotlib is not installed.
     """
-    if not isinstance(h, History | dict):
-        raise TypeError(f"h is of type {type(h).__name__}; expected what fit returned, or a dict of lists")
+    if not isinstance(h, History | Mapping):
+        raise TypeError(f"h is of type {type(h).__name__}; expected what fit returned, or a mapping of lists")
     curves = {name: list(values) for name, values in (h.history if isinstance(h, History) else h).items()}
     if not any(curves.values()):
         raise ValueError("h has no finished epoch; expected at least one")
@@ -166,7 +170,7 @@ def decision_boundary(net: Sequential, X: Any, y: Any = None, *, resolution: int
     X : array_like of shape (n, 2)
         The data; the picture reaches a little beyond them.
     y : array_like, optional
-        Their labels, (n,) or (n, 1), or one-hot rows; None draws all points alike.
+        Their labels, (n,) or (n, 1), with one output also -1 and 1, or one-hot rows; None draws all points alike.
     resolution : int, default 200
         The network is asked at so many places along each side.
     ax : matplotlib.axes.Axes, optional
@@ -192,7 +196,7 @@ def decision_boundary(net: Sequential, X: Any, y: Any = None, *, resolution: int
     points = checks.matrix(X, "X", 2, net.dtype)
     if not np.isfinite(points).all():
         raise ValueError("X has a value that is not finite; expected finite numbers")
-    labels = None if y is None else _labels(y, len(points), max(2, net.n_out))
+    labels = None if y is None else _labels(y, len(points), net.n_out)
     pyplot = _pyplot()
     from matplotlib.colors import ListedColormap, to_rgb
 
@@ -236,7 +240,8 @@ def decision_boundary(net: Sequential, X: Any, y: Any = None, *, resolution: int
 def network(net: Sequential, *, ax: Axes | None = None) -> Axes:
     """Draw a network: units as circles, weights as lines, blue above 0 and red and dashed below, wider where larger.
 
-    Of a layer of more than 12 units the first and the last ones are drawn.
+    Layers that are not dense have thin grey lines from what goes in to what becomes of it. Of a layer of more than 12
+    units the first and the last ones are drawn.
 
     Parameters
     ----------
@@ -265,9 +270,15 @@ def network(net: Sequential, *, ax: Axes | None = None) -> Axes:
         figsize = (1.6 + 1.8 * len(sizes), max(2.6, 1.3 + 0.42 * tallest))
         _, ax = pyplot.subplots(figsize=figsize, layout="constrained")
     places = [_places(units, size) for units, size in zip(shown, sizes, strict=True)]
-    weights = net.get_weights()[::2]
-    for layer, weight in enumerate(weights):
-        part = weight[np.ix_(shown[layer], shown[layer + 1])]
+    arrays = iter(net.get_weights())
+    for layer, described in enumerate(net.layers):
+        parameters = [next(arrays) for _ in described.shapes]
+        if not isinstance(described, Dense):
+            for i, j in _passed_on(described, shown[layer], shown[layer + 1]):
+                ends = places[layer][i], places[layer + 1][j]
+                ax.plot((layer, layer + 1), ends, color="#999999", linewidth=0.8, zorder=1)
+            continue
+        part = parameters[0][np.ix_(shown[layer], shown[layer + 1])]
         largest = float(np.abs(part).max()) or 1.0
         for i, low in enumerate(places[layer]):
             for j, high in enumerate(places[layer + 1]):
@@ -281,7 +292,7 @@ def network(net: Sequential, *, ax: Axes | None = None) -> Axes:
         ax.scatter([layer] * len(at), at, s=150, color="white", edgecolor="#333333", linewidth=1.2, zorder=2)
         if len(at) < size:
             ax.text(layer, 0, "\u22ee", ha="center", va="center", fontsize=14, zorder=3)
-        name = "inputs" if layer == 0 else net.layers[layer - 1].activation.name
+        name = "inputs" if layer == 0 else _name(net.layers[layer - 1])
         ax.text(layer, -tallest / 2 - 0.25, f"{size}\n{name}", ha="center", va="top", fontsize=9)
     ax.plot([], [], color=_BLUE, label="weight above 0")
     ax.plot([], [], color=_RED, linestyle=(0, (4, 2)), label="weight below 0")
@@ -308,15 +319,37 @@ def _require_network(net: Any) -> None:
         raise TypeError(f"net is of type {type(net).__name__}; expected Sequential or MLP")
 
 
-def _labels(y: Any, n: int, classes: int) -> Array:
+def _labels(y: Any, n: int, n_out: int) -> Array:
     """Return labels (n,), from labels or one-hot rows."""
-    given = checks.numeric(y, "y")
+    given, classes = checks.numeric(y, "y"), max(2, n_out)
     if given.shape == (n, classes):
         classes_of: Array = given.argmax(axis=1)
         return classes_of
     if given.shape not in ((n,), (n, 1)):
         raise ValueError(f"y has shape {given.shape}; expected ({n},), ({n}, 1) or ({n}, {classes})")
+    if n_out == 1 and (np.abs(given) == 1).all():  # as the loss hinge takes them
+        signs: Array = given.reshape(-1) == 1
+        return signs
     return checks.class_labels(given, "y", classes, "net")
+
+
+def _name(layer: Layer) -> str:
+    """Return what is written below a layer: its kind where it is not dense, and its activation."""
+    if isinstance(layer, Dense):
+        return layer.activation.name
+    kind = type(layer).__name__
+    return kind if layer.activation.name == "identity" else f"{kind}\n{layer.activation.name}"
+
+
+def _passed_on(layer: Layer, left: list[int], right: list[int]) -> list[tuple[int, int]]:
+    """Return which of the units drawn before a layer goes into which of those drawn after it, by their places."""
+    into = list(range(layer.n_out))
+    if isinstance(layer, Columns):  # the numeric columns come first, then the numbers of each coded one
+        coded = {column for column, _, _ in layer.tables}
+        into = [column for column in range(layer.n_in) if column not in coded]
+        into += [column for column, _, dim in layer.tables for _ in range(dim)]
+    at = {unit: place for place, unit in enumerate(left)}
+    return [(at[into[unit]], place) for place, unit in enumerate(right) if into[unit] in at]
 
 
 def _shown(size: int) -> list[int]:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
+from nncore import checks
 from nncore._callback import Callback
 from nncore.fitting import duration
 
@@ -109,10 +110,15 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, show: bool | None = None) -> None:
-        if show is not None and not isinstance(show, bool):
-            raise TypeError(f"show is {show!r}; expected True, False or None")
-        self.show = show
+        self.show = None if show is None else checks.boolean(show, "show")
         self._bar: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies are made of; they draw nothing."""
+        return {**super().__getstate__(), "_bar": None}
+
+    def __repr__(self) -> str:
+        return f"ProgressBar({'' if self.show is None else f'show={self.show}'})"
 
     def on_train_begin(self) -> None:
         """Draw the bar."""

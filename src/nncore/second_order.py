@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import _whole_batch, checks, engines
-from nncore._jacobian import mean_squared_error, normal_equations
+from nncore._jacobian import counted, mean_squared_error, normal_equations
 from nncore._line_search import strong_wolfe
 from nncore._optimizer import Optimizer
 from nncore.errors import NonFiniteLoss
@@ -176,9 +176,9 @@ class LevenbergMarquardt(SecondOrder):
     """Levenberg-Marquardt: damped Gauss-Newton steps, for the mean squared error of small networks.
 
     With r the residuals ``prediction - y`` over all rows and outputs, N of them, and J their Jacobian by the weights,
-    the step is ``-(J'J / N + damping * I)**-1 (J'r / N)``. One that lowers the loss is taken and the damping divided by
-    10; else the damping is multiplied by 10 and the step tried again. Where none up to a damping of 1e10 lowers the
-    loss, weights and damping stay.
+    the step is ``-(J'J / N + damping * I)**-1 (J'r / N)``; weights of rows multiply the sums, and N is their own. A
+    step that lowers the loss is taken and the damping divided by 10; else the damping is multiplied by 10 and the step
+    tried again. Where none up to a damping of 1e10 lowers the loss, weights and damping stay.
 
     An iteration takes memory for three square matrices of the number of parameters, and time for a solution of so many
     equations: it is for some hundreds of parameters, a few thousand at most. Both are the work of NumPy's BLAS library,
@@ -226,14 +226,14 @@ class LevenbergMarquardt(SecondOrder):
 
     def iterate(self, problem: Problem) -> None:
         """Do one iteration; see `SecondOrder.iterate`."""
-        start = problem.point()[0]
-        squares, slope, before = normal_equations(problem.engine.activations, problem.split(start), *problem.data)
+        start, rows = problem.point()[0], problem.counted
+        squares, slope, before = normal_equations(problem.engine.activations, problem.split(start), *rows)
         diagonal = np.einsum("ii->i", squares)
         undamped, damping = diagonal.copy(), self._damping
         while damping <= _MOST_DAMPING:
             diagonal[...] = undamped + damping
             trial = problem.rounded(start - _solved(squares, slope))
-            loss = mean_squared_error(problem.engine.activations, problem.split(trial), *problem.data)
+            loss = mean_squared_error(problem.engine.activations, problem.split(trial), *rows)
             if loss < before:  # which NaN is not
                 self._damping = max(damping / 10, _LEAST_DAMPING)
                 problem.settle((trial, loss, None))
@@ -279,8 +279,6 @@ class Engine:
         optimizer: SecondOrder, slots: Any, record: bool, threads: int | None, weights: Array | None = None,
     ) -> Problem:  # fmt: skip
         """Describe a run; batches and their order have no meaning here."""
-        if weights is not None and isinstance(optimizer, LevenbergMarquardt):
-            raise ValueError("sample_weight or class_weight is given; LevenbergMarquardt counts all rows alike")
         if isinstance(optimizer, LevenbergMarquardt):
             _whole_batch.require_dense_rows(X)
         return Problem(self, X, y, loss, record, threads, weights)
@@ -338,6 +336,8 @@ class Problem:
         self.record = record
         self.predictions = np.zeros((len(X), engine.inner.n_out), engine.dtype) if record else None
         self.loss_sum = 0.0  # before the latest iteration, as training's losses are those before their updates
+        # For Levenberg-Marquardt, whose rows are dense.
+        self.counted = counted(X, y, weights) if isinstance(X, np.ndarray) else (X, y, weights)
         self._weight_sum = float(len(X)) if weights is None else float(np.add.reduce(weights))
         self._latest: tuple[Vector, float, Vector | None] | None = None
         self._tried: list[tuple[Vector, float]] = []  # points and their losses without the penalty

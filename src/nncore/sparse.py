@@ -248,6 +248,8 @@ def joined(a: Inputs, b: Inputs) -> Inputs:
         return np.concatenate([x.toarray() if isinstance(x, CSR) else x for x in (a, b)])
     lengths = np.concatenate([np.diff(a.starts), np.diff(b.starts)])
     wide = np.promote_types(a.starts.dtype, b.starts.dtype)
+    if int(lengths.sum(dtype=np.int64)) > np.iinfo(wide).max:  # each of the two fits into int32
+        wide = np.dtype(np.int64)
     starts = np.zeros(len(lengths) + 1, wide)
     np.cumsum(lengths, out=starts[1:])
     parts = [(x.columns[x.starts[0] : x.starts[-1]], x.stored()) for x in (a, b)]

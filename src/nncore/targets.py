@@ -114,6 +114,9 @@ def single_class(y: Array) -> bool:
     return bool((y[0] == y[-1]).all() and (y == y[0]).all())
 
 
+_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
+
+
 def _classes(y: Array, name: str, n_classes: int) -> Array:
     labels = y.reshape(-1)
     if labels.dtype.kind == "f":
@@ -124,7 +127,7 @@ def _classes(y: Array, name: str, n_classes: int) -> Array:
         labels.dtype.kind == "i"
         and labels.dtype.isnative
         and n_classes < 1 << 8 * labels.itemsize - 1
-        and labels.view(f"u{labels.itemsize}").max() < n_classes  # a number below 0 is among the largest unsigned ones
+        and np.maximum.reduce(labels.view(_UNSIGNED[labels.itemsize])) < n_classes  # those below 0 are then the largest
     ):
         return labels.astype(np.int32)
     return checks.class_labels(labels, name, n_classes).astype(np.int32)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks, losses, optimizers, training
+from nncore import checks, losses, numpy_layers, optimizers, training
 from nncore.errors import NonFiniteData
 from nncore.layers import Dense
+from nncore.regularization import BatchNorm, LayerNorm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nncore.optimizers import Optimizer
 
     Array = np.ndarray[Any, Any]
+    Norm = numpy_layers.NumpyBatchNorm | numpy_layers.NumpyLayerNorm
 
 _DIGITS = 6  # significant ones of an array's largest number
 _FEWEST_DIGITS = 4  # and of its smallest
@@ -44,9 +46,12 @@ class Trace:
     y : ndarray of shape (n, n_out) or (n,)
         The targets, or for cross_entropy the labels, if labels were given.
     W, b : list of ndarray of shape (n_in, n_out) and (n_out,)
-        The weights before the update.
+        The weights before the update; of a normalisation gamma and beta, both (n_out,).
     z, a : list of ndarray of shape (n, n_out)
-        ``z = a_before W + b`` and ``a = f(z)`` of each layer.
+        ``z = a_before W + b`` and ``a = f(z)`` of each layer; of a normalisation ``z = xhat gamma + beta``.
+    xhat : list of ndarray of shape (n, n_out), or None
+        Of a normalisation ``(a_before - mean) / deviation``, by the batch's own statistics, as in training; None for
+        dense layers.
     loss : float
         The mean loss, L, before the update.
     dL_da, dL_dz : list of ndarray of shape (n, n_out)
@@ -56,6 +61,8 @@ class Trace:
         Of the shapes of `W` and `b`; what ``net.loss_and_gradients`` returns.
     new_W, new_b : list of ndarray
         The weights that ``net.train_step`` would leave.
+    norms : list of bool
+        Which layers are normalisations.
     activations : list of str
         Names of the layers' activations.
     loss_name : str
@@ -74,6 +81,7 @@ class Trace:
     b: list[Array]
     z: list[Array]
     a: list[Array]
+    xhat: list[Array | None]
     loss: float
     dL_da: list[Array]
     dL_dz: list[Array]
@@ -81,6 +89,7 @@ class Trace:
     dL_db: list[Array]
     new_W: list[Array]
     new_b: list[Array]
+    norms: list[bool]
     activations: list[str]
     loss_name: str
     optimizer: str
@@ -103,7 +112,7 @@ def trace(
     *,
     limit: int = 8,
 ) -> Trace:
-    """Compute one training iteration of a network of dense layers, and change nothing.
+    """Compute one training iteration of a network of dense layers and normalisations, and change nothing.
 
     Parameters
     ----------
@@ -130,15 +139,15 @@ def trace(
     ------
     TypeError, ValueError
         If an argument does not fit, `x` or `y` is not finite, the optimizer has trained another network, or a layer is
-        not `Dense`.
+        another one than `Dense`, `BatchNorm` and `LayerNorm`.
     DivergenceError
         If the loss or the new weights overflow.
     """
     for index, layer in enumerate(network.layers):
-        if not isinstance(layer, Dense):
+        if not isinstance(layer, Dense | BatchNorm | LayerNorm):
             raise ValueError(
-                f"layer {index} is {layer!r}; trace takes networks of Dense layers only: expected one without it "
-                "(forward(X, layers=True) and loss_and_gradients show any network)"
+                f"layer {index} is {layer!r}; trace takes networks of Dense layers and normalisations only: expected "
+                "one without it (forward(X, layers=True) and loss_and_gradients show any network)"
             )
     limit = checks.positive_int(limit, "limit")
     if limit < 2:
@@ -155,17 +164,20 @@ def trace(
     prepared = training._targets(network, given, len(rows), loss).copy()
     weights = twin.get_weights()
     with np.errstate(all="ignore"):
-        z, a = _forward(network, weights, rows)
-        dL_da, dL_dz = _backward(network, weights, z, a, prepared, loss)
+        norms = _norms(network, weights, twin.get_state())
+        z, a = _forward(network, norms, weights, rows)
+        dL_da, dL_dz = _backward(network, norms, weights, z, a, prepared, loss)
     own = _copied(chosen, network, twin)
     twin.train_step(rows, given, own, loss)
     new = twin.get_weights()
     name = loss.name if loss == losses.ALIASES.get(loss.name) else repr(loss)
     return Trace(
-        x=rows, y=prepared, W=weights[::2], b=weights[1::2], z=z, a=a, loss=value, dL_da=dL_da, dL_dz=dL_dz,
+        x=rows, y=prepared, W=weights[::2], b=weights[1::2], z=z, a=a,
+        xhat=[None if norm is None else norm.xhat for norm in norms], loss=value, dL_da=dL_da, dL_dz=dL_dz,
         dL_dW=list(gradients[::2]), dL_db=list(gradients[1::2]), new_W=new[::2], new_b=new[1::2],
+        norms=[norm is not None for norm in norms],
         activations=[repr(layer.activation) for layer in network.layers], loss_name=name,
-        optimizer=_call(chosen), rule=_rule(chosen), limit=limit,
+        optimizer=_call(chosen), rule=_rule(chosen, network), limit=limit,
     )  # fmt: skip
 
 
@@ -214,31 +226,61 @@ def _call(optimizer: Optimizer) -> str:
     return f"{type(optimizer).__name__}({', '.join(settings)})"
 
 
-def _rule(optimizer: Optimizer) -> str:
-    """Return the update of plain gradient descent; what others do takes more than a line."""
+def _rule(optimizer: Optimizer, network: Sequential) -> str:
+    """Return the update of plain gradient descent; what others do takes more than a line, and what layers add."""
     clips = optimizer.clip_value is not None or optimizer.clip_norm is not None
     if type(optimizer) is not optimizers.SGD or optimizer.momentum or optimizer.weight_decay or clips:
         return ""
-    rate = optimizer.learning_rate
-    return f"W - {rate:g} dL/dW" if isinstance(rate, int | float) else ""
+    specs = [layer.spec() for layer in network.layers]
+    if any(spec.l1 or spec.l2 or spec.decay or spec.max_norm for spec in specs):
+        return ""
+    return f"W - {optimizer.rate:g} dL/dW"
 
 
 # ---------------------------------------------------------------------------------------------------- the iteration
 
 
-def _forward(network: Sequential, weights: list[Array], x: Array) -> tuple[list[Array], list[Array]]:
+def _norms(network: Sequential, weights: list[Array], state: Sequence[Array]) -> list[Norm | None]:
+    """Return for each layer what normalises in NumPy, with the running statistics of the network; None for dense ones.
+
+    Every layer here has two arrays among the weights.
+    """
+    running = iter(state)
+    norms: list[Norm | None] = []
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, Dense):
+            norms.append(None)
+            continue
+        pair = weights[2 * index : 2 * index + 2]
+        scratch = [np.empty_like(array) for array in pair]
+        if isinstance(layer, LayerNorm):
+            norms.append(numpy_layers.NumpyLayerNorm(layer.spec(), pair, scratch))
+        else:
+            norm = numpy_layers.NumpyBatchNorm(layer.spec(), pair, scratch)
+            norm.state = [next(running), next(running)]
+            norms.append(norm)
+    return norms
+
+
+def _forward(
+    network: Sequential, norms: Sequence[Norm | None], weights: list[Array], x: Array
+) -> tuple[list[Array], list[Array]]:
     z, a = [], []
     before = x
-    for index, layer in enumerate(network.layers):
-        z.append(before @ weights[2 * index] + weights[2 * index + 1])
+    for index, (layer, norm) in enumerate(zip(network.layers, norms, strict=True)):
+        if norm is None:
+            z.append(before @ weights[2 * index] + weights[2 * index + 1])
+        else:
+            z.append(norm.logits(before, numpy_layers.Rows(0, 0, 0, False)))
         before = np.asarray(layer.activation(z[-1]))
         a.append(before)
     return z, a
 
 
 def _backward(
-    network: Sequential, weights: list[Array], z: list[Array], a: list[Array], y: Array, loss: Loss
-) -> tuple[list[Array], list[Array]]:
+    network: Sequential, norms: Sequence[Norm | None], weights: list[Array], z: list[Array], a: list[Array], y: Array,
+    loss: Loss,
+) -> tuple[list[Array], list[Array]]:  # fmt: skip
     """Return the gradients of the mean loss with respect to each layer's a and z."""
     layers = network.layers
     slope = np.asarray(loss.gradient(a[-1], y))
@@ -253,7 +295,8 @@ def _backward(
         else:
             delta = slope * np.asarray(activation.derivative(z[index]))
         dL_dz.append(delta)
-        slope = delta @ weights[2 * index].T
+        norm = norms[index]
+        slope = delta @ weights[2 * index].T if norm is None else np.asarray(norm.backward(delta, True))
     return dL_da[::-1], dL_dz[::-1]
 
 
@@ -269,6 +312,8 @@ _Block = tuple[str, list[list[str]]]  # a label, and the cells of its rows
 def _table(t: Trace) -> str:
     last, n = len(t.z), len(t.x)
     labels = t.y.ndim == 1
+    W_of = {k: "gamma" if norm else "W" for k, norm in enumerate(t.norms, 1)}
+    b_of = {k: "beta" if norm else "b" for k, norm in enumerate(t.norms, 1)}
     blocks: list[_Block | str] = []
 
     def show(label: str, array: Any) -> None:
@@ -280,9 +325,13 @@ def _table(t: Trace) -> str:
     blocks.append("Forward")
     show("a0 = x", t.x)
     for k, (W, b, z, a, f) in enumerate(zip(t.W, t.b, t.z, t.a, t.activations, strict=True), 1):
-        show(f"W{k}", W)
-        show(f"b{k}", b)
-        show(f"z{k} = a{k - 1} W{k} + b{k}", z)
+        show(f"{W_of[k]}{k}", W)
+        show(f"{b_of[k]}{k}", b)
+        if t.norms[k - 1]:
+            show(f"xhat{k} = (a{k - 1} - mean) / deviation", t.xhat[k - 1])
+            show(f"z{k} = xhat{k} * gamma{k} + beta{k}", z)
+        else:
+            show(f"z{k} = a{k - 1} W{k} + b{k}", z)
         show(f"a{k} = {f}(z{k})", a)
     blocks.append("Loss")
     show("y (labels)" if labels else "y", per_row(t.y))
@@ -290,21 +339,27 @@ def _table(t: Trace) -> str:
     blocks.append("Backward")
     for k in range(last, 0, -1):
         f = t.activations[k - 1]
-        by_a = f"dL/da{k}" + (_loss_slope(t, k, labels) if k == last else f" = dL/dz{k + 1} W{k + 1}'")
-        show(by_a, t.dL_da[k - 1])
+        if k == last:
+            by_a = _loss_slope(t, k, labels)
+        else:
+            by_a = f" = dL/dz{k + 1} " + (f"* gamma{k + 1} * dxhat{k + 1}/da{k}" if t.norms[k] else f"W{k + 1}'")
+        show(f"dL/da{k}{by_a}", t.dL_da[k - 1])
         if k == last and (f, t.loss_name) in _FROM_LOGITS:
             show(f"dL/dz{k} = {_difference(t, k, labels)}", t.dL_dz[k - 1])
         elif f == "softmax":
             show(f"dL/dz{k} = dL/da{k} softmax'(z{k})", t.dL_dz[k - 1])
         else:
             show(f"dL/dz{k} = dL/da{k} * {f}'(z{k})", t.dL_dz[k - 1])
-        show(f"dL/dW{k} = a{k - 1}' dL/dz{k}", t.dL_dW[k - 1])
-        show(f"dL/db{k} = " + (f"dL/dz{k}" if n == 1 else f"sum over rows of dL/dz{k}"), t.dL_db[k - 1])
-    blocks.append("Update" + (f": {t.rule}, and so for b" if t.rule else ""))
+        rows = "" if n == 1 else "sum over rows of "
+        by_W = f"{rows}dL/dz{k} * xhat{k}" if t.norms[k - 1] else f"a{k - 1}' dL/dz{k}"
+        show(f"dL/d{W_of[k]}{k} = {by_W}", t.dL_dW[k - 1])
+        show(f"dL/d{b_of[k]}{k} = {rows}dL/dz{k}", t.dL_db[k - 1])
+    others = "b, gamma and beta" if any(t.norms) else "b"
+    blocks.append("Update" + (f": {t.rule}, and so for {others}" if t.rule else ""))
     for k, (W, b) in enumerate(zip(t.new_W, t.new_b, strict=True), 1):
-        show(f"new W{k}", W)
-        show(f"new b{k}", b)
-    sizes = "-".join(map(str, [t.x.shape[1], *(len(b) for b in t.b)]))
+        show(f"new {W_of[k]}{k}", W)
+        show(f"new {b_of[k]}{k}", b)
+    sizes = "-".join(map(str, [t.x.shape[1], *(len(b) for b, norm in zip(t.b, t.norms, strict=True) if not norm)]))
     head = f"One training iteration: {sizes}, {n} row{'s' if n > 1 else ''}, {t.loss_name}"
     return "\n".join([head, t.optimizer, *_laid_out(blocks)])
 

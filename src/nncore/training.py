@@ -72,10 +72,11 @@ def fit(
         epochs = checks.non_negative_int(epochs, "epochs")
     if batch_size is not None:
         batch_size = checks.positive_int(batch_size, "batch_size")
-    if type(shuffle) is not bool and not isinstance(shuffle, np.bool_):
-        raise TypeError(f"shuffle is {shuffle!r}; expected True or False")
+    shuffle = checks.boolean(shuffle, "shuffle")
     if type(verbose) is not int and not isinstance(verbose, bool | int | np.bool_ | np.integer):
         raise TypeError(f"verbose is {verbose!r}; expected True, False or an integer")
+    if type(validation_split) is not float or validation_split:
+        validation_split = checks.finite_float(validation_split, "validation_split", low=0.0, below=1.0)
     seed = network.seed if seed is None else checks.seed(seed)
     if threads is not None:
         threads = checks.positive_int(threads, "threads")
@@ -102,8 +103,12 @@ def fit(
             spared = (network.n_in - X.mean_stored()) * network.layers[0].n_out
         y = _targets(network, y, len(X), loss)
         given_weights = weights.samples(sample_weight, len(X))
-    elif sample_weight is not None or class_weight is not None:
-        raise ValueError("sample_weight or class_weight is given and X gives chunks; expected arrays")
+    elif sample_weight is not None:
+        raise ValueError("sample_weight is given and X gives chunks; expected chunks (X, y, sample_weight)")
+    elif isinstance(class_weight, str) and class_weight == "balanced":
+        raise ValueError(
+            "class_weight is 'balanced' and X gives chunks; expected a dict, or arrays, all of which it takes"
+        )
     if validation_data is not None:
         held_out = _validation_data(network, validation_data, validation_split, loss)
     elif validation_split != 0:
@@ -137,11 +142,12 @@ def fit(
         made_with = {
             "loss": repr(loss),
             "batch_size": batch_size,
-            "shuffle": bool(shuffle),
+            "shuffle": shuffle,
             "seed": seed,
             "rows": None if chunks else len(X),
             "rows held out": 0 if held_out is None else len(held_out[0]),
             "weights of CRC-32": weights.checksum(row_weights),
+            "class_weight": repr(class_weight) if chunks and class_weight is not None else None,
             "weights held out of CRC-32": None if held_out is None else weights.checksum(held_out[2]),
         }
     if resume is not None:
@@ -156,7 +162,7 @@ def fit(
     settings = {
         "loss": loss,
         "batch_size": batch_size,
-        "shuffle": bool(shuffle),
+        "shuffle": shuffle,
         "seed": seed,
         "first_epoch": trained,
         "optimizer": optimizer,
@@ -171,7 +177,9 @@ def fit(
     run = Run(
         network,
         engine,
-        _chunks(network, engine, X, loss, settings) if chunks else Arrays(engine, X, y, rows, settings, given_weights),
+        _chunks(network, engine, X, loss, class_weight, settings)
+        if chunks
+        else Arrays(engine, X, y, rows, settings, given_weights),
         optimizer,
         slots,
         history,
@@ -281,6 +289,8 @@ def train_step(
         undo(error, engine, optimizer, slots, snapshot, steps)
         if isinstance(error, NonFiniteData) and fresh:
             optimizer._release()
+        if failure is error:
+            raise
         raise failure from None
     if made:
         network._steps_forgotten += 1
@@ -396,16 +406,12 @@ def _validation(
     return lambda: _scores(network, *held_out, loss, measures)
 
 
-def _chunks(network: Sequential, engine: Any, X: Any, loss: Loss, settings: dict[str, Any]) -> Chunks:
-    """Return the source of rows that arrive in chunks."""
-    from nncore.chunks import Chunks
+def _chunks(
+    network: Sequential, engine: Any, X: Any, loss: Loss, class_weight: Any, settings: dict[str, Any]
+) -> Chunks:
+    from nncore.chunks import source  # many programs go without
 
-    def prepared(X: Any, y: Any, of: str) -> tuple[Inputs, Array]:
-        X = sparse.inputs(network.layers, X, "X" + of, network.dtype)
-        network.layers[0].check_inputs(X, "X" + of)
-        return X, _targets(network, y, len(X), loss, "y" + of)
-
-    return Chunks(engine, X, prepared, settings)
+    return source(network, engine, X, loss, class_weight, settings)
 
 
 def _diverged(

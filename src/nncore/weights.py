@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> Array | None:
+def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight", *, none_counts: bool = False) -> Array | None:
     """Return the weights of rows as float64 of shape (n_rows,); None for None.
 
     Parameters
@@ -31,6 +31,8 @@ def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> Arr
         Number of rows of X.
     name : str
         Name of the argument, for messages.
+    none_counts : bool
+        Whether all of them may be 0, as there are other rows.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> Arr
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(f"{name} is {weights[row]:g} in row {row}; expected finite numbers of at least 0")
-    if not weights.any():
+    if not (none_counts or weights.any()):
         raise ValueError(f"{name} is 0 in every row; expected at least one above 0")
     return weights
 
@@ -90,6 +92,33 @@ def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: L
     return np.ldexp(weights, -math.frexp(largest)[1])
 
 
+def product(sample_weight: Array | None, class_weight: Any, y: Array, loss: Loss) -> Array | None:
+    """Return the product of the two kinds of weights as it is, for rows that are some of many; None for neither.
+
+    Parameters
+    ----------
+    sample_weight, class_weight, y, loss
+        As for `for_engine`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `class_weight` does not fit, or the products' sum is beyond float64.
+    """
+    if class_weight is None:
+        weights = sample_weight
+    else:
+        classes = by_class(class_weight, y, loss)
+        with np.errstate(over="ignore"):
+            weights = classes if sample_weight is None else sample_weight * classes
+    if weights is not None:
+        with np.errstate(over="ignore"):
+            total = float(np.add.reduce(weights))
+        if not math.isfinite(total):
+            raise ValueError("the weights of a chunk's rows have no finite sum; expected smaller ones")
+    return weights
+
+
 def checksum(weights: Array | None) -> int | None:
     """Return the CRC-32 of weights as `for_engine` returned them, as little-endian; None for None."""
     if weights is None:
@@ -119,13 +148,14 @@ def by_class(class_weight: Any, y: Array, loss: Loss) -> Array:
     ValueError
         If y holds no classes, or a class or a weight does not fit.
     """
-    if class_weight != "balanced" and not isinstance(class_weight, dict):
+    balanced = isinstance(class_weight, str) and class_weight == "balanced"
+    if not balanced and not isinstance(class_weight, dict):
         raise TypeError(
             f"class_weight is {class_weight!r}, of type {type(class_weight).__name__}; expected a dict of class to "
             "weight, or 'balanced'"
         )
     rows, names = _classes(y, loss)
-    if class_weight == "balanced":
+    if balanced:
         counts = np.bincount(rows)
         table = np.zeros(len(counts))
         table[counts > 0] = len(rows) / (np.count_nonzero(counts) * counts[counts > 0])

@@ -29,7 +29,11 @@ def checked_alpha(alpha: float) -> float:
 
 
 class Activation:
-    """Base class of the activations.
+    """Base class of the activations: objects that are called for the value, and have `derivative`.
+
+    All but softmax work on each element by itself, of arrays of any shape and of single numbers. Floats keep their
+    dtype, integers and bools become float64; NaN stays NaN, and no finite input warns. What holds anything but real
+    numbers is a TypeError.
 
     Attributes
     ----------
@@ -49,11 +53,45 @@ class Activation:
     keeps_slope: bool = False
 
     def __call__(self, z: ArrayLike) -> Any:
-        """Return the activation of `z`, of the same shape."""
+        """Return the activation of `z`.
+
+        Parameters
+        ----------
+        z : array_like
+            Real numbers, of any shape; for softmax with at least one element along the last axis.
+
+        Returns
+        -------
+        ndarray or NumPy scalar
+            Of the shape of `z`, and of its dtype where that is a float, else float64.
+
+        Raises
+        ------
+        TypeError
+            If `z` holds anything but real numbers.
+        ValueError
+            If it is no array, as its rows differ in length.
+        """
         raise NotImplementedError
 
     def derivative(self, z: ArrayLike) -> Any:
-        """Return the derivative at `z`, of the same shape."""
+        """Return the derivative at `z`.
+
+        Parameters
+        ----------
+        z : array_like
+            As for the call.
+
+        Returns
+        -------
+        ndarray or NumPy scalar
+            As the call; for softmax the Jacobian (..., k, k) of each row.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the call.
+        """
         raise NotImplementedError
 
     def gradient_from_output(self, a: NDArray[Any]) -> Any:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Identity(Activation):
-    """The identity: f(z) = z, f'(z) = 1."""
+    """The identity: f(z) = z, f'(z) = 1, for outputs that may be any number."""
 
     __slots__ = ()
 
@@ -33,9 +33,11 @@ class Identity(Activation):
 
 
 class Step(Activation):
-    """The Heaviside step: f(z) = 1 for z >= 0, else 0.
+    """The Heaviside step: f(z) = 1 for z >= 0, else 0; f' = 0.
 
-    Its derivative is zero, so that a network with it can run but not train.
+    A network with it can run but not train.
+
+    W. S. McCulloch, W. Pitts, "A logical calculus of the ideas immanent in nervous activity", 1943.
     """
 
     __slots__ = ()
@@ -59,6 +61,8 @@ class Sigmoid(Activation):
     """The logistic sigmoid: f(z) = 1 / (1 + exp(-z)), f' = f (1 - f), in (0, 1).
 
     Computed as exp(min(z, 0)) / (1 + exp(-|z|)), where nothing overflows and small values keep their accuracy.
+
+    P.-F. Verhulst, "Recherches mathématiques sur la loi d'accroissement de la population", 1845.
     """
 
     __slots__ = ()
@@ -83,7 +87,11 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """The hyperbolic tangent: f(z) = tanh(z), f' = 1 - f**2, in (-1, 1)."""
+    """The hyperbolic tangent: f(z) = tanh(z), f' = 1 - f**2, in (-1, 1).
+
+    Unlike the sigmoid's its values lie around 0, which makes training easier: Y. LeCun, L. Bottou, G. Orr,
+    K.-R. Mueller, "Efficient BackProp", 1998.
+    """
 
     __slots__ = ()
 
@@ -106,7 +114,10 @@ class Tanh(Activation):
 
 
 class ReLU(Activation):
-    """The rectified linear unit: f(z) = max(0, z); f'(z) = 1 for z > 0, else 0, also at 0."""
+    """The rectified linear unit: f(z) = max(0, z), at least 0; f'(z) = 1 for z > 0, else 0, also at 0.
+
+    V. Nair, G. E. Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010.
+    """
 
     __slots__ = ()
 
@@ -127,6 +138,9 @@ class ReLU(Activation):
 
 class LeakyReLU(Activation):
     """The leaky rectified linear unit: f(z) = z for z > 0, else alpha z; f'(0) = alpha.
+
+    Its values are any numbers, f' is 1 for z > 0, else alpha: A. L. Maas, A. Y. Hannun, A. Y. Ng, "Rectifier
+    nonlinearities improve neural network acoustic models", 2013.
 
     Parameters
     ----------
@@ -184,9 +198,12 @@ class LeakyReLU(Activation):
 
 
 class Softmax(Activation):
-    """The softmax along the last axis: f(z)_i = exp(z_i) / sum_j exp(z_j).
+    """The softmax along the last axis: f(z)_i = exp(z_i) / sum_j exp(z_j), in [0, 1], a sum of 1 for each row.
 
-    Computed from z minus its largest element, so that nothing overflows. A NaN makes its own row NaN.
+    Its derivative is the Jacobian, df_i / dz_j = f_i (1 if i = j else 0) - f_i f_j. Computed from z minus its largest
+    element, so that nothing overflows. A NaN makes its own row NaN.
+
+    J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", 1990.
     """
 
     __slots__ = ()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncore import checks, streams
+from nncore import checks, sparse, streams
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ def train_test_split(
 
     Parameters
     ----------
-    X : array_like of shape (n, ...)
+    X : array_like of shape (n, ...), or sparse matrix of SciPy's
         Rows.
     y : array_like of shape (n, ...)
         Their targets.
@@ -34,7 +34,7 @@ def train_test_split(
     Returns
     -------
     X_train, X_test, y_train, y_test : ndarray
-        Copies, of the dtypes that came, in random order.
+        Copies, of the dtypes that came, in random order; a sparse X in CSR form.
 
     Raises
     ------
@@ -50,12 +50,13 @@ def train_test_split(
     >>> sorted(y_test.tolist())
     [0, 1]
     """
-    X, y = np.asarray(X), np.asarray(y)
+    rows: Any = X.tocsr() if sparse.is_sparse(X) and hasattr(X, "tocsr") else np.asarray(X)
+    y = np.asarray(y)
     fraction = checks.finite_float(test_fraction, "test_fraction", above=0.0, below=1.0)
     seed = checks.seed(seed)
-    if X.ndim == 0 or y.ndim == 0:
-        raise ValueError(f"X has shape {X.shape} and y {y.shape}; expected rows")
-    n = len(X)
+    if len(rows.shape) == 0 or y.ndim == 0:
+        raise ValueError(f"X has shape {rows.shape} and y {y.shape}; expected rows")
+    n = rows.shape[0]
     if len(y) != n:
         raise ValueError(f"y has {len(y)} rows; X has {n}")
     n_test = round(fraction * n)
@@ -71,7 +72,7 @@ def train_test_split(
     else:
         chosen[:n_test] = True
     train, test = order[~chosen], order[chosen]
-    return X[train], X[test], y[train], y[test]
+    return rows[train], rows[test], y[train], y[test]
 
 
 def _places(classes: NDArray[Any]) -> NDArray[np.float64]:

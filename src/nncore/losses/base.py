@@ -56,11 +56,42 @@ class Loss:
         return float(mean(self.rows(pred, target)))
 
     def rows(self, pred: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
-        """Return the loss of each row, of shape (n,), whose mean is the loss."""
+        """Return the loss of each row, whose mean is the loss.
+
+        Parameters
+        ----------
+        pred, target
+            As for the call.
+
+        Returns
+        -------
+        ndarray of float64, of shape (n,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the call.
+        """
         raise NotImplementedError
 
     def gradient(self, pred: ArrayLike, target: ArrayLike) -> Any:
-        """Return the gradient of the mean loss with respect to `pred`, of its shape."""
+        """Return the gradient of the mean loss with respect to `pred`.
+
+        Parameters
+        ----------
+        pred, target
+            As for the call.
+
+        Returns
+        -------
+        ndarray or NumPy scalar
+            Of the shape of `pred`, in its dtype, or that of `target` where this is a wider float.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the call.
+        """
         raise NotImplementedError
 
     def value_and_gradient(self, pred: NDArray[Any], target: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
@@ -68,11 +99,11 @@ class Loss:
         return self.rows(pred, target), self.gradient(pred, target)
 
     def from_logits_rows(self, z: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
-        """Return the loss of each row, from what the activation `logits_of` gets."""
+        """Return the loss of each row, as `rows` does, from what the activation `logits_of` gets."""
         raise NotImplementedError
 
     def gradient_from_logits(self, z: ArrayLike, target: ArrayLike) -> Any:
-        """Return the gradient of the mean loss with respect to `z`, of its shape."""
+        """Return the gradient of the mean loss with respect to `z`, as `gradient` does with respect to `pred`."""
         raise NotImplementedError
 
     def __repr__(self) -> str:

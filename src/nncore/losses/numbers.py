@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class MeanSquaredError(Loss):
-    """The mean squared error: the mean of (pred - target)**2 over all elements.
+    """The mean squared error: the mean of (pred - target)**2 over all elements, at least 0.
+
+    The gradient is 2 (pred - target) over the number of elements.
 
     Examples
     --------

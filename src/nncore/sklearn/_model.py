@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import activations, engines, sparse
+from nncore.sklearn._turns import models
 from nncore.specs import LayerSpec
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Model:
         Of the arrays, in the engine's order.
     """
 
-    __slots__ = ("_given", "dtype", "engine", "key", "views")
+    __slots__ = ("__weakref__", "_given", "dtype", "engine", "key", "views")
 
     def __init__(self, key: tuple[Any, ...], dtype: np.dtype[Any]) -> None:
         self.key = key
@@ -86,6 +87,7 @@ class Model:
         )
         self.views: Any = None
         self._given: list[Any] = []
+        models.add(self)
 
     def bind(self, arrays: list[Any]) -> None:
         """Take the arrays of an estimator, in the order of `get_weights`, for `load` and `store`.
@@ -106,11 +108,14 @@ class Model:
         return len(arrays) == len(self._given) and all(map(is_, arrays, self._given))
 
     def load(self, arrays: list[Any], state: list[Any], training: bool = True) -> None:
-        """Copy weights and running statistics into the core, for training too or for predictions alone."""
+        """Copy weights and running statistics into the core, for training too or for predictions alone.
+
+        For predictions nothing is copied while a fit holds the core, which then predicts by the weights it has reached.
+        """
         self.bind(arrays)
         self.views.load(training)
         if state:
-            self.engine.set_state(state)
+            self.engine.set_state(state, training)
 
     def store(self) -> list[Array]:
         """Copy the core's weights into the arrays, and return these."""

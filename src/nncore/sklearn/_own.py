@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from nncore import activations
 from nncore.callbacks import Callback
+from nncore.checks import finite_float
 
 OWN_CONSTRAINTS: dict[str, Any] = {
     "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -46,15 +47,40 @@ def check_own(estimator: Any) -> None:
             raise ValueError(f"{name} is given and solver is 'lbfgs', which does without; expected 'adam' or 'sgd'")
 
 
+def check_class_weight(class_weight: Any, several: bool) -> None:
+    """Refuse factors that are no finite numbers of at least 0, and a list unless there are several labels a row."""
+    if isinstance(class_weight, list) and not several:
+        raise ValueError(
+            f"class_weight is {class_weight!r}; expected a dict or 'balanced', a list being for several labels a row"
+        )
+    for factors in class_weight if isinstance(class_weight, list) else [class_weight]:
+        if isinstance(factors, str):
+            continue
+        if not isinstance(factors, dict):
+            raise TypeError(f"class_weight has {factors!r} for a column of y; expected a dict or 'balanced'")
+        for label, factor in factors.items():
+            finite_float(factor, f"class_weight[{label!r}]", low=0.0)
+
+
 def given_validation(estimator: Any) -> tuple[Any, Any, Any]:
     """Return rows, checked targets, and weights or None, of `validation_data`."""
     data = estimator.validation_data
     if len(data) not in (2, 3):
         raise ValueError(f"validation_data has {len(data)} parts; expected (X, y) or (X, y, sample_weight)")
-    X = validate_data(estimator, data[0], accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
-    y = estimator._validation_targets(data[1])
+    try:
+        return _checked(estimator, *data)
+    except (TypeError, ValueError) as error:
+        if str(error).startswith("validation_data"):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"validation_data: {error}") from error
+
+
+def _checked(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
+    X = validate_data(estimator, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+    y = estimator._validation_targets(y)
     if len(y) != X.shape[0]:
         raise ValueError(f"validation_data has {X.shape[0]} rows of X and {len(y)} of y")
-    if len(data) == 2 or data[2] is None:
+    if sample_weight is None:
         return X, y, None
-    return X, y, _check_sample_weight(data[2], X, ensure_non_negative=True)
+    return X, y, _check_sample_weight(sample_weight, X, ensure_non_negative=True)

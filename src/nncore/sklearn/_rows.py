@@ -101,4 +101,16 @@ class Rows:
         return job.loss_sum, job.penalty_sum
 
 
-__all__ = ["NonFiniteLoss", "Rows"]
+def sum_of_batches(constants: Array, weights: Array | None, order: Array | None, batch_size: int) -> float:
+    """Return the sum over batches of their rows times the mean of the constants."""
+    if weights is None:
+        return float(np.add.reduce(constants))
+    if order is not None:
+        constants, weights = constants[order], weights[order]
+    starts = np.arange(0, len(constants), batch_size)
+    sums, counts = np.add.reduceat(weights, starts), np.diff([*starts, len(constants)])
+    means = np.divide(np.add.reduceat(constants * weights, starts), sums, out=np.zeros(len(starts)), where=sums > 0)
+    return float(means @ counts)
+
+
+__all__ = ["NonFiniteLoss", "Rows", "sum_of_batches"]

@@ -51,7 +51,8 @@ class Solver:
 
     def _rates(self, n_steps: int) -> Array:
         first = self.steps
-        return np.array([checked_rate(self.schedule(step), step) for step in range(first, first + n_steps)], np.float64)
+        steps = range(first, first + n_steps)
+        return np.array([checked_rate(self.schedule(step), step, "schedule") for step in steps], np.float64)
 
     def slots_for(self, engine: Any) -> Any:
         """Return the memory for an engine: that of before, where it was trained with this solver."""

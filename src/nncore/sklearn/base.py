@@ -13,6 +13,7 @@ from copy import deepcopy
 from itertools import pairwise
 from math import isfinite
 from numbers import Integral, Real
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,9 @@ from nncore.errors import NonFiniteData
 from nncore.sklearn._loop import DivergenceError, Epochs
 from nncore.sklearn._model import NAMES, Model, inputs
 from nncore.sklearn._own import OWN_CONSTRAINTS, check_own, given_validation, has_callbacks
-from nncore.sklearn._rows import Rows
+from nncore.sklearn._rows import Rows, sum_of_batches
 from nncore.sklearn._solver import SGD, Adam
+from nncore.sklearn._turns import Fit, consistent, state_without, under_way
 from nncore.sklearn._watch import Validation, Watch, mean_loss
 
 Array = np.ndarray[Any, Any]
@@ -144,30 +146,37 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(size) for size in sizes]
+        try:
+            return [index(size) for size in sizes]
+        except TypeError:
+            raise TypeError(f"hidden_layer_sizes is {sizes}; expected whole numbers") from None
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
         hidden = self._hidden()
         check_own(self)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y = self._validate(X, y, incremental, reset=first)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        self.n_outputs_ = y.shape[1]
-        sizes = [X.shape[1], *hidden, self.n_outputs_]
-        self._random_state = check_random_state(self.random_state)
-        if first:
-            self._initialize(sizes, X.dtype)
-        if first or self.norm != self.__dict__.get("_norm"):
-            self._initialize_norm(hidden)
-        try:
-            if self.solver == "lbfgs":
-                self._fit_lbfgs(X, y, self._row_weights(sample_weight, y, incremental))
-            else:
-                self._fit_stochastic(X, y, sample_weight, incremental)
-        except NonFiniteData:
-            self._forget_solver()
-            raise
+        with under_way(self, first or self.norm != self.__dict__.get("_norm")) as turn:
+            X, y = self._validate(X, y, incremental, reset=first)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            if not first and y.shape[1] != self.coefs_[-1].shape[1]:
+                there = self.coefs_[-1].shape[1]
+                raise ValueError(f"y has {y.shape[1]} outputs; the network that training goes on with has {there}")
+            self.n_outputs_ = y.shape[1]
+            sizes = [X.shape[1], *hidden, self.n_outputs_]
+            self._random_state = check_random_state(self.random_state)
+            if first:
+                self._initialize(sizes, X.dtype)
+            if first or self.norm != self.__dict__.get("_norm"):
+                self._initialize_norm(hidden)
+            try:
+                if self.solver == "lbfgs":
+                    self._fit_lbfgs(X, y, self._row_weights(sample_weight, y, incremental), turn)
+                else:
+                    self._fit_stochastic(X, y, sample_weight, incremental, turn)
+            except NonFiniteData:
+                self._forget_solver()
+                raise
         if not all(np.isfinite(array).all() for array in (*self._arrays(), *self._state())):
             raise DivergenceError(self.n_iter_, learning_rate=self.learning_rate_init)
         return self
@@ -186,12 +195,15 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             self.coefs_.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
             self.intercepts_.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype, copy=False))
         if self.solver in STOCHASTIC:
-            self.loss_curve_: list[float] = []
-            self._no_improvement_count = 0
-            validated = bool(self.early_stopping) or self.validation_data is not None
-            self.validation_scores_: list[float] | None = [] if validated else None
-            self.best_validation_score_ = -np.inf if validated else None
-            self.best_loss_ = None if self.early_stopping else np.inf
+            self._begin_records()
+
+    def _begin_records(self) -> None:
+        self.loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        validated = bool(self.early_stopping) or self.validation_data is not None
+        self.validation_scores_: list[float] | None = [] if validated else None
+        self.best_validation_score_ = -np.inf if validated else None
+        self.best_loss_ = None if self.early_stopping else np.inf
 
     def _initialize_norm(self, hidden: list[int]) -> None:
         """Give each hidden layer its gamma and beta, and its running statistics, or take them away."""
@@ -206,7 +218,6 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         if self.norm == "batch":
             self.running_means_ = [np.zeros(size, dtype) for size in hidden]
             self.running_variances_ = [np.ones(size, dtype) for size in hidden]
-        self._best = [array.copy() for array in self._arrays()], self._state()
 
     def _arrays(self) -> list[Any]:
         """Return the weights in the order of the core."""
@@ -222,6 +233,8 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         return [array for pair in zip(self.running_means_, self.running_variances_, strict=True) for array in pair]
 
     def _set_arrays(self, arrays: list[Array], state: list[Array]) -> None:
+        if isinstance(self.coefs_, tuple) or isinstance(self.intercepts_, tuple):  # as somebody has set them
+            self.coefs_, self.intercepts_ = list(self.coefs_), list(self.intercepts_)
         per_layer = 2 if self.__dict__.get("_norm") is None else 4
         for layer in range(len(self.coefs_)):
             at = per_layer * layer
@@ -268,7 +281,9 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             weights = np.asarray(weights, np.float64)
             largest = float(weights.max())
             if not largest > 0:
-                raise ValueError("sample_weight is zero for all samples; expected at least one above zero")
+                raise ValueError(
+                    "sample_weight times class_weight is zero for all samples; expected at least one above zero"
+                )
             weights = weights / largest
         adopted: dict[str, Any] = {"gradient_factor": gradient_factor, "penalty": float(self.alpha) / largest}
         if clipped:
@@ -292,7 +307,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         train, held = parts[::2], parts[1::2]
         return (*train, None, *held, None) if weights is None else (*train, *held)
 
-    def _fit_stochastic(self, X: Any, y: Array, weights: Array | None, incremental: bool) -> None:
+    def _fit_stochastic(self, X: Any, y: Array, weights: Array | None, incremental: bool, turn: Fit) -> None:
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         solver = self._solver(incremental)
@@ -317,6 +332,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         dtype = self.coefs_[0].dtype if self.coefs_[0].dtype == np.float32 else np.dtype(np.float64)
         loss, adopted, factor, constants, shares = self._conventions(y, weights, dtype)
         model = self._model_for(dtype)
+        turn.hold(model)
         model.load(self._arrays(), self._state())
         rows = Rows(
             model.engine,
@@ -334,12 +350,14 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         def loss_of(losses: float, penalties: float, order: Array | None) -> float:
             total = factor * losses + penalties
             if constants is not None:
-                total += _sum_of_batches(constants, shares, order, batch_size)
+                total += sum_of_batches(constants, shares, order, batch_size)
             return float(total / n)
 
         watched = not incremental and has_callbacks(self)
         watched = watched or hasattr(solver.schedule, "on_epoch_end")
         validation = watch = None
+        if not hasattr(self, "loss_curve_"):  # the fit before was by lbfgs
+            self._begin_records()
         if held is not None:
             self._record_scores()
             loss_held = self._validation_loss(held[1], dtype) if watched or self.validation_data is not None else None
@@ -352,6 +370,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             steps = -(-n // batch_size)
             watch = Watch(callbacks, model.engine, solver, epochs=self.max_iter, steps=steps, names=names)
         epochs = Epochs(self, model, rows, solver, loss_of, validation, early, watch)
+        turn.ready = True
         with nullcontext() if watch is None else watch:
             epochs.run(incremental)
         if early:
@@ -361,9 +380,15 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             self._set_arrays(model.store(), model.state())
 
     def _record_scores(self) -> None:
-        """Begin the records that an earlier fit, which had no validation, has not."""
+        """Begin the records that an earlier fit, without validation, has not; look at what there is to beat."""
         if self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        if self.early_stopping:
+            now = [np.array(array) for array in (*self._arrays(), *self._state())]
+            best = [array for arrays in self.__dict__.get("_best", ()) for array in arrays]
+            if len(best) != len(now) or not all(map(np.array_equal, best, now)):
+                self.best_validation_score_ = -np.inf  # the best score was that of other weights
+            self._best = now[: len(self._arrays())], now[len(self._arrays()) :]
         if not self.early_stopping and self.best_loss_ is None:
             self.best_loss_ = np.inf
 
@@ -381,7 +406,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         name = NAMES.get(self.out_activation_, self.out_activation_)
         return targets.prepare(y, len(y), self.n_outputs_, activations.get(name), losses.get(loss), dtype)
 
-    def _fit_lbfgs(self, X: Any, y: Array, weights: Array | None) -> None:
+    def _fit_lbfgs(self, X: Any, y: Array, weights: Array | None, turn: Fit) -> None:
         from sklearn.utils.optimize import _check_optimize_result
 
         from nncore.sklearn._lbfgs import Objective, minimise
@@ -401,6 +426,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             constant=constant,
             threads=self.threads,
         )
+        turn.ready = True
         arrays, self.loss_, result = minimise(
             objective,
             self._arrays(),
@@ -421,7 +447,9 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         dtype = self.coefs_[0].dtype if self.coefs_[0].dtype == np.float32 else np.dtype(np.float64)
         model = self._model_for(dtype)
-        model.load(self._arrays(), self._state(), training=False)
+        model.load(self._arrays(), [], training=False)
+        if "running_means_" in self.__dict__:  # read after the weights: where a fit ends between the two, both are its
+            model.engine.set_state(self._state(), False)
         outputs = model.outputs(X)
         wanted = np.result_type(outputs.dtype, X.dtype)
         return outputs if wanted == outputs.dtype else outputs.astype(wanted)
@@ -441,6 +469,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             or not X.shape[0]
             or X.shape[1] != own.get("n_features_in_")
             or "feature_names_in_" in own
+            or own.get("out_activation_") != model.key[2]
         ):
             return None
         if not X.flags.c_contiguous:
@@ -452,13 +481,16 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             return None
         model.views.load(False)
         if "running_means_" in own:
-            model.engine.set_state(self._state())
+            model.engine.set_state(self._state(), False)
         return model.engine.predict(X)  # type: ignore[no-any-return]
 
     def _outputs_of(self, X: Any) -> Array:
+        return consistent(self, lambda: self._outputs_now(X))  # type: ignore[no-any-return]
+
+    def _outputs_now(self, X: Any) -> Array:
         outputs = self._quick_outputs(X)
         if outputs is None:
-            check_is_fitted(self)
+            check_is_fitted(self, "coefs_")
             outputs = self._outputs(X)
         return outputs
 
@@ -466,24 +498,9 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
 
     def __getstate__(self) -> Any:
         """Leave the core's buffers out; what they hold is in ``coefs_`` and ``intercepts_``."""
-        state = super().__getstate__()
-        state = dict(state)
-        state.pop("_model", None)
-        return state
+        return state_without(super().__getstate__())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _sum_of_batches(constants: Array, weights: Array | None, order: Array | None, batch_size: int) -> float:
-    """Return the sum over batches of their rows times the mean of the constants."""
-    if weights is None:
-        return float(_add(constants))
-    if order is not None:
-        constants, weights = constants[order], weights[order]
-    starts = np.arange(0, len(constants), batch_size)
-    sums, counts = np.add.reduceat(weights, starts), np.diff([*starts, len(constants)])
-    means = np.divide(np.add.reduceat(constants * weights, starts), sums, out=np.zeros(len(starts)), where=sums > 0)
-    return float(means @ counts)

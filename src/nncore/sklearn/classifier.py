@@ -15,6 +15,8 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_array, validate_data
 
 from nncore import losses
+from nncore.sklearn._own import check_class_weight
+from nncore.sklearn._turns import consistent
 from nncore.sklearn.base import BaseMLP
 
 Array = np.ndarray[Any, Any]
@@ -243,6 +245,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _row_weights(self, sample_weight: Array | None, y: Array, incremental: bool) -> Array | None:
         if self.class_weight is None:
             return sample_weight
+        check_class_weight(self.class_weight, self._label_binarizer.y_type_.startswith("multilabel"))
         if incremental and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
@@ -297,7 +300,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _score_outputs(self, outputs: Array, y: Array, weights: Array | None) -> float:
         if not np.isfinite(outputs).all():
             return float("nan")
-        if self.out_activation_ == "softmax":
+        if len(self.classes_) == 1:  # the only answer, whatever the output
+            right = np.ones(len(y), bool)
+        elif self.out_activation_ == "softmax":
             right = outputs.argmax(axis=1) == y.argmax(axis=1)
         else:
             right = ((outputs > 0.5) == y).all(axis=1)
@@ -316,10 +321,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
-        outputs = self._outputs_of(X)
-        if self.n_outputs_ == 1:
-            outputs = outputs.ravel()
-        classes: Array = self._label_binarizer.inverse_transform(outputs)
+        return consistent(self, lambda: self._classes_of(self._outputs_now(X)))  # type: ignore[no-any-return]
+
+    def _classes_of(self, outputs: Array) -> Array:
+        classes: Array = self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
         return classes
 
     def predict_proba(self, X: Any) -> Array:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 from numbers import Integral, Real
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,14 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nncore import engines
+from nncore.sklearn._turns import Fit, consistent, state_without, under_way
 
 Array = np.ndarray[Any, Any]
 
 _MOST = np.iinfo(np.int32).max
 _FROM_1 = Interval(Integral, 1, None, closed="left")
 _FROM_0 = Interval(Real, 0, None, closed="left")
+_ZEROS_REFUSED = "allow_all_zero_weights" in signature(_check_sample_weight).parameters  # from scikit-learn 1.9 on
 _SPARSE_DECAY = 0.01  # of the steps of the intercept, where rows are sparse
 
 
@@ -163,19 +167,22 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For what scikit-learn refuses, and where weights leave the finite numbers.
         """
-        if hasattr(self, "classes_"):
-            del self.classes_
-        y = validate_data(self, y=y)
-        check_classification_targets(y)
-        classes = np.unique(y)
-        if self.warm_start and hasattr(self, "coef_"):
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        else:
-            self.coef_: Any = None
-            self.intercept_: Any = None
-        self.t_ = 1.0
-        self._train(X, y, self.max_iter, classes, sample_weight, coef_init, intercept_init)
+        if self.warm_start:
+            self._refuse_sparse()
+        with under_way(self, anew=True) as turn:
+            if hasattr(self, "classes_"):
+                del self.classes_
+            y = validate_data(self, y=y)
+            check_classification_targets(y)
+            classes = np.unique(y)
+            if self.warm_start and hasattr(self, "coef_"):
+                coef_init = self.coef_ if coef_init is None else coef_init
+                intercept_init = self.intercept_ if intercept_init is None else intercept_init
+            else:
+                self.coef_: Any = None
+                self.intercept_: Any = None
+            self.t_ = 1.0
+            self._train(X, y, self.max_iter, classes, sample_weight, coef_init, intercept_init, turn)
         if self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve "
@@ -202,6 +209,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Perceptron
             Itself.
         """
+        self._refuse_sparse()
         if not hasattr(self, "classes_"):
             if self.early_stopping:
                 raise ValueError("early_stopping should be False with partial_fit")
@@ -212,8 +220,13 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     "sample of the full training set target to properly estimate the class frequency distributions. "
                     "Pass the resulting weights as the class_weight parameter."
                 )
-        self._train(X, y, 1, classes, sample_weight, None, None)
+        with under_way(self, anew=not hasattr(self, "classes_")) as turn:
+            self._train(X, y, 1, classes, sample_weight, None, None, turn)
         return self
+
+    def _refuse_sparse(self) -> None:
+        if hasattr(getattr(self, "coef_", None), "toarray"):
+            raise ValueError("coef_ is sparse, as sparsify leaves it; call densify before further training")
 
     def _train(
         self,
@@ -224,6 +237,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: Any,
         coef_init: Any,
         intercept_init: Any,
+        turn: Fit,
     ) -> None:
         first = not hasattr(self, "classes_")
         X, y = validate_data(
@@ -239,9 +253,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _check_partial_fit_first_call(self, classes)
         n_classes = len(self.classes_)
         factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=X.dtype, allow_all_zero_weights=bool(self.early_stopping)
-        )
+        zeros = {"allow_all_zero_weights": True} if self.early_stopping and _ZEROS_REFUSED else {}
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, **zeros)
         if n_classes < 2:
             raise ValueError(f"The number of classes has to be greater than one; got {n_classes} class")
         if getattr(self, "coef_", None) is None or coef_init is not None:
@@ -250,6 +263,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"Number of features {X.shape[1]} does not match previous data {self.coef_.shape[-1]}.")
         if not hasattr(self, "t_"):
             self.t_ = 1.0
+        turn.ready = True
         if n_classes == 2:
             self.n_iter_ = self._fit_one(
                 0, X, y == self.classes_[1], max_iter, factors[1], factors[0], sample_weight, None, self.random_state
@@ -323,7 +337,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed = int(state.randint(_MOST))
         weights = np.where(positive, factor_positive, factor_negative).astype(X.dtype) * sample_weight
         sparse = hasattr(X, "tocsr")
-        w = np.ascontiguousarray(self.coef_[index])
+        w = np.array(self.coef_[index], order="C")  # what others see meanwhile has its scale
         l1_ratio = {"l2": 0.0, "l1": 1.0, "elasticnet": float(self.l1_ratio or 0.0)}.get(str(self.penalty), 0.0)
         run = engines.core().PerceptronRun(
             (X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64)) if sparse else X,
@@ -345,6 +359,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows_held = None if held is None else held.astype(bool)
         tol = -np.inf if self.tol is None else self.tol
         best, count, epoch = np.inf, 0, 0
+        began = perf_counter()
         for epoch in range(1, max_iter + 1):
             loss = run.epoch() / n_train
             if not np.isfinite(w).all() or not np.isfinite(run.intercept):
@@ -352,14 +367,26 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input data with "
                     "StandardScaler or MinMaxScaler might help."
                 )
+            if self.verbose:
+                at = w * run.scale
+                print(
+                    f"-- Epoch {epoch}\nNorm: {np.linalg.norm(at):.2f}, NNZs: {np.count_nonzero(at)}, "
+                    f"Bias: {run.intercept:.6f}, T: {epoch * n_train}, Avg. loss: {run.loss / n_train:f}, "
+                    f"Objective: {loss:f}",
+                    end="\n" if held is None else "",
+                )
             if rows_held is not None:  # a score, which is to grow
                 scores = safe_sparse_dot(X[rows_held], w) + run.intercept
                 loss = -float(np.average((scores > 0) == (y[rows_held] > 0), weights=sample_weight[rows_held]))
+                if self.verbose:
+                    print(f", Validation score: {-loss:f}")
             if self.verbose:
-                print(f"-- Epoch {epoch}\nBias: {run.intercept:.6f}, Objective: {loss:f}")
+                print(f"Total training time: {perf_counter() - began:.2f} seconds.")
             count = count + 1 if tol > -np.inf and loss > best - tol else 0
             best = min(best, loss)
             if count >= self.n_iter_no_change:
+                if self.verbose:
+                    print(f"Convergence after {epoch} epochs took {perf_counter() - began:.2f} seconds")
                 break
         self.coef_[index] = w * w.dtype.type(run.scale)
         if len(self.intercept_) == 1:
@@ -381,6 +408,9 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
+        return consistent(self, lambda: self._scores(X))  # type: ignore[no-any-return]
+
+    def _scores(self, X: Any) -> Array:
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         scores: Array = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
@@ -397,7 +427,9 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,)
         """
-        scores = self.decision_function(X)
+        return consistent(self, lambda: self._classes_of(self._scores(X)))  # type: ignore[no-any-return]
+
+    def _classes_of(self, scores: Array) -> Array:
         indices = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
         classes: Array = self.classes_[indices]
         return classes
@@ -428,6 +460,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         self.coef_ = csr_matrix(self.coef_)
         return self
+
+    def __getstate__(self) -> Any:
+        """Leave out what says that a fit is under way."""
+        return state_without(super().__getstate__())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from nncore import checks, engines
+from nncore.activations import Activation
 from nncore.activations import get as get_activation
 from nncore.network import Sequential
 from nncore.tabular import ensemble, frames
@@ -36,7 +37,7 @@ class TabularBase:
         learning_rate: float = 3e-3,
         weight_decay: float = 0.05,
         dropout: float = 0.1,
-        activation: str = "relu",
+        activation: str | Activation = "relu",
         n_bins: int = 16,
         min_count: int = 5,
         max_one_hot: int = 12,
@@ -119,7 +120,7 @@ class TabularBase:
         return ensemble.Recipe(
             members=checks.positive_int(members, "members"),
             hidden=tuple(checks.positive_int(size, f"hidden[{index}]") for index, size in enumerate(hidden)),
-            activation=get_activation(self.activation).name,
+            activation=get_activation(self.activation),
             dropout=checks.finite_float(self.dropout, "dropout", low=0.0, below=1.0),
             epochs=checks.positive_int(epochs, "epochs"),
             batch_size=checks.positive_int(batch_size, "batch_size"),
@@ -208,6 +209,31 @@ class TabularBase:
             regressor_tags=None if classifier else RegressorTags(),
             input_tags=InputTags(allow_nan=True, string=True, categorical=True),
         )
+
+    # scikit-learn's routing of metadata, which only it asks for: whether fit and score want weights
+
+    def get_metadata_routing(self) -> Any:
+        """Return what `set_fit_request` and `set_score_request` have set, as scikit-learn's ``MetadataRequest``."""
+        from sklearn.utils.metadata_routing import MetadataRequest
+
+        requests = self.__dict__.get("_metadata_request")
+        if requests is None:
+            requests = MetadataRequest(owner=type(self).__name__)
+            for method in (requests.fit, requests.score):
+                method.add_request(param="sample_weight", alias=None)
+        return requests
+
+    def set_fit_request(self, *, sample_weight: bool | str | None) -> Self:
+        """Say whether meta-estimators of scikit-learn are to hand weights to `fit`: True, False, or another name."""
+        self._metadata_request = self.get_metadata_routing()
+        self._metadata_request.fit.add_request(param="sample_weight", alias=sample_weight)
+        return self
+
+    def set_score_request(self, *, sample_weight: bool | str | None) -> Self:
+        """Say whether meta-estimators of scikit-learn are to hand weights to `score`: True, False, or another name."""
+        self._metadata_request = self.get_metadata_routing()
+        self._metadata_request.score.add_request(param="sample_weight", alias=sample_weight)
+        return self
 
     # ------------------------------------------------------------------------------------------------------ files
 

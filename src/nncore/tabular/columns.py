@@ -189,8 +189,12 @@ class Category:
 
     kind = expects = "category"
 
-    def __init__(self, labels: list[Any], missing: bool, pooled: bool, one_hot: bool) -> None:
+    def __init__(
+        self, labels: list[Any], missing: bool, pooled: bool, one_hot: bool, mixed: bool | None = None
+    ) -> None:
         self.labels, self.missing, self.pooled, self.one_hot = list(labels), bool(missing), bool(pooled), bool(one_hot)
+        # in training, whose rare labels are not kept; files of before do not say
+        self.mixed = not all(isinstance(label, str) for label in labels) if mixed is None else bool(mixed)
         self.codes = {label: code for code, label in enumerate(self.labels, 1)}
         n_codes = 1 + len(self.labels) + self.missing
         self.first = 0 if self.pooled else 1
@@ -207,7 +211,7 @@ class Category:
         if len(kept) + missing + pooled < 2:
             return Nothing("category")
         kept.sort(key=lambda label: (isinstance(label, str), label))
-        return cls(kept, missing, pooled, len(kept) + missing + pooled <= max_one_hot)
+        return cls(kept, missing, pooled, len(kept) + missing + pooled <= max_one_hot, column.mixed)
 
     def code_of(self, column: frames.Column) -> Array:
         """Return each row's code, 0 to cardinality - 1."""
@@ -226,7 +230,8 @@ class Category:
 
     def state(self) -> dict[str, Any]:
         """Return what a file keeps."""
-        return {"labels": self.labels, "missing": self.missing, "pooled": self.pooled, "one_hot": self.one_hot}
+        names = ("labels", "missing", "pooled", "one_hot", "mixed")
+        return {name: getattr(self, name) for name in names}
 
 
 Encoder = Nothing | Number | Flag | Moment | Category

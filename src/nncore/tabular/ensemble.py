@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nncore import streams
+from nncore.activations import Activation
 from nncore.callbacks import EarlyStopping
 from nncore.mlp import MLP
 from nncore.network import Sequential
@@ -34,7 +35,7 @@ class Recipe(NamedTuple):
 
     members: int
     hidden: tuple[int, ...]
-    activation: str
+    activation: Activation
     dropout: float
     epochs: int
     batch_size: int

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from nncore.activations import Activation
 from nncore.metrics import r2
 from nncore.tabular import frames, targets
 from nncore.tabular.base import TabularBase, used
@@ -41,8 +42,8 @@ class TabularClassifier(TabularBase):
         Of AdamW.
     dropout : float, default 0.1
         Rate of the dropout behind each hidden layer.
-    activation : str, default "relu"
-        Of the hidden layers.
+    activation : str or Activation, default "relu"
+        Of the hidden layers: a name or an object of `nncore.activations`.
     n_bins : int, default 16
         Into how many quantiles columns of numbers and dates are cut for a piecewise-linear encoding; under 2 for none.
     min_count : int, default 5
@@ -96,7 +97,7 @@ class TabularClassifier(TabularBase):
         learning_rate: float = 3e-3,
         weight_decay: float = 0.05,
         dropout: float = 0.1,
-        activation: str = "relu",
+        activation: str | Activation = "relu",
         n_bins: int = 16,
         min_count: int = 5,
         max_one_hot: int = 12,

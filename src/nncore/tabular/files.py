@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from nncore import activations
 from nncore import io as networks
 from nncore.network import Sequential
 from nncore.tabular import columns
@@ -38,6 +39,8 @@ def save(estimator: TabularBase, path: str | os.PathLike[str]) -> None:
     parameters = estimator.get_params()
     if isinstance(parameters.get("class_weight"), dict):
         parameters["class_weight"] = [[_plain(key), _plain(value)] for key, value in parameters["class_weight"].items()]
+    if isinstance(parameters["activation"], activations.Activation):
+        parameters["activation"] = [parameters["activation"].name, parameters["activation"].alpha]
     if hasattr(parameters["hidden"], "__iter__"):
         parameters["hidden"] = [_plain(size) for size in parameters["hidden"]]
     header: dict[str, Any] = {
@@ -111,6 +114,8 @@ def _estimator(cls: type[T], archive: zipfile.ZipFile, backend: str | None) -> T
     parameters = dict(header["parameters"])
     if isinstance(parameters.get("class_weight"), list):
         parameters["class_weight"] = {key: value for key, value in parameters["class_weight"]}
+    if isinstance(parameters["activation"], list):
+        parameters["activation"] = activations.restored(*parameters["activation"])
     if isinstance(parameters["hidden"], list):
         parameters["hidden"] = tuple(parameters["hidden"])
     estimator = cls(**parameters)

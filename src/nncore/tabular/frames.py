@@ -27,13 +27,16 @@ _ORDINARY = "numbers, booleans, strings, categories or dates"
 class Column(NamedTuple):
     """One column of a table.
 
-    `values` are float64, or for categories codes (intp) of `labels`; `declared` says that their dtype is categorical.
+    `values` are float64, or for categories codes (intp) of `labels`; `declared` says that their dtype is categorical,
+    `mixed` that not all labels were strings. `given` are the objects of which numbers, booleans or moments were read.
     """
 
     kind: str
     values: Array
     labels: tuple[Any, ...] = ()
     declared: bool = False
+    mixed: bool = False
+    given: Array | None = None
 
 
 class Table(NamedTuple):
@@ -51,7 +54,7 @@ def read(X: Any, name: str = "X") -> Table:
     ----------
     X : frame, array_like, or mapping of name to column
         A pandas or polars frame, an Arrow table, a NumPy array of two dimensions (of any dtype, object, masked and
-        structured ones included), a list of rows, or a dict of columns. Never modified.
+        structured ones included), a list of rows, which may be dicts, or a dict of columns. Never modified.
     name : str
         Name of the argument, for messages.
 
@@ -96,6 +99,9 @@ def _columns(X: Any, name: str) -> tuple[list[Any], list[Any] | None]:
         return [X.column(index).to_pylist() for index in range(X.num_columns)], list(X.column_names)
     if isinstance(X, Mapping):
         return list(X.values()), list(X)
+    if isinstance(X, Sequence) and len(X) and all(isinstance(row, Mapping) for row in X):
+        keys = list(dict.fromkeys(key for row in X for key in row))
+        return [[row.get(key) for row in X] for key in keys], keys
     if isinstance(X, str | bytes) or (not hasattr(X, "__array__") and not isinstance(X, Sequence)):
         raise TypeError(f"{name} is of type {type(X).__name__}; expected a frame, an array or a dict of columns")
     array = _matrix(X, name)
@@ -168,7 +174,7 @@ def _from_array(values: Array, name: str) -> Column:
     if kind in "Mm":
         seconds = _seconds(values)
         return _checked("datetime" if kind == "M" else "number", seconds)
-    if kind in "OUS":
+    if kind in "OUST":
         return _from_objects(values.astype(object), name)
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {values.dtype}; expected {_ORDINARY}")
@@ -204,7 +210,11 @@ def _from_pandas(series: Any, name: str) -> Column:
             values = series.to_numpy(dtype=np.float64, na_value=np.nan)
         return _checked("boolean" if kind == "b" else "number", values)
     if kind == "M":
-        if getattr(series.dt, "tz", None) is not None:
+        try:
+            zone = getattr(series.dt, "tz", None)
+        except NotImplementedError:  # of Arrow's days
+            return _from_array(np.asarray(series, object), name)
+        if zone is not None:
             series = series.dt.tz_convert("UTC").dt.tz_localize(None)
         return _checked("datetime", _seconds(series.to_numpy(dtype="datetime64[us]")))
     if kind == "m":
@@ -216,7 +226,7 @@ def _from_polars(series: Any, name: str) -> Column:
     dtype = series.dtype
     kind = type(dtype).__name__
     if kind == "Boolean" or dtype.is_numeric():
-        if kind == "Decimal":
+        if kind in ("Decimal", "Int128", "UInt128"):  # which NumPy has not
             return _from_array(np.array(series.to_list(), dtype=object), name)
         values = np.array(series.to_list(), np.float64) if series.null_count() else series.to_numpy()
         return _checked("boolean" if kind == "Boolean" else "number", values.astype(np.float64))
@@ -255,13 +265,13 @@ def _from_objects(values: Array, name: str) -> Column:
     if not kinds:
         return Column("empty", np.full(len(values), np.nan))
     if all(issubclass(kind, bool | np.bool_) for kind in kinds):
-        return Column("boolean", _filled(there.astype(np.float64), missing))
+        return Column("boolean", _filled(there.astype(np.float64), missing), given=values)
     if all(issubclass(kind, numbers.Real | Decimal | np.bool_) for kind in kinds):
-        return Column("number", _filled(np.array([_float(value) for value in there]), missing))
+        return Column("number", _filled(np.array([_float(value) for value in there]), missing), given=values)
     if all(issubclass(kind, datetime.date | np.datetime64) for kind in kinds):
-        return _checked("datetime", _filled(_moments(there, name), missing))
+        return _checked("datetime", _filled(_moments(there, name), missing))._replace(given=values)
     if all(issubclass(kind, datetime.timedelta | np.timedelta64) for kind in kinds):
-        return _checked("number", _filled(_seconds(there.astype("timedelta64[us]")), missing))
+        return _checked("number", _filled(_seconds(there.astype("timedelta64[us]")), missing))._replace(given=values)
     if any(issubclass(kind, numbers.Complex) and not issubclass(kind, numbers.Real) for kind in kinds):
         raise ValueError(f"Complex data not supported: {name} has complex numbers; expected {_ORDINARY}")
     return _factorised(values, missing, name)
@@ -338,7 +348,8 @@ def _categories(codes: Array, labels: list[Any], name: str) -> Column:
         return Column("empty", np.full(len(codes), np.nan))
     places: dict[Any, int] = {}
     renamed = np.array([places.setdefault(_label(label, name), len(places)) for label in labels], np.intp)
-    return Column("category", np.where(codes < 0, -1, renamed[codes]), tuple(places))
+    mixed = not all(isinstance(label, str | bytes) for label in labels)
+    return Column("category", np.where(codes < 0, -1, renamed[codes]), tuple(places), mixed=mixed)
 
 
 def _label(value: Any, name: str) -> Any:
@@ -360,7 +371,7 @@ def is_empty(column: Column) -> bool:
     return bool((column.values < 0).all() if column.kind == "category" else np.isnan(column.values).all())
 
 
-def converted(column: Column, kind: str, name: str, labels: tuple[Any, ...] = ()) -> Column:
+def converted(column: Column, kind: str, name: str, mixed: bool = True) -> Column:
     """Return a column as the kind that it had in `fit`, where that loses nothing.
 
     Parameters
@@ -371,8 +382,8 @@ def converted(column: Column, kind: str, name: str, labels: tuple[Any, ...] = ()
         What is expected.
     name : str
         What to call it in messages.
-    labels : tuple
-        The labels that are known, of categories.
+    mixed : bool
+        Whether categories may be other than strings, so that a few rows of them may well be numbers alone.
 
     Raises
     ------
@@ -387,9 +398,8 @@ def converted(column: Column, kind: str, name: str, labels: tuple[Any, ...] = ()
         return Column("number", values)
     if kind == "boolean" and column.kind == "number" and np.isin(there, (0, 1)).all():
         return Column("boolean", values)
-    if kind == "category" and column.kind in ("number", "boolean") and not any(isinstance(x, str) for x in labels):
-        objects = values.astype(object)
-        return _factorised(objects, np.isnan(values), name)
+    if kind == "category" and mixed and (column.given is not None or column.kind in ("number", "boolean")):
+        return _factorised(values.astype(object) if column.given is None else column.given, np.isnan(values), name)
     if column.kind == "category" and kind in ("number", "boolean"):
         table = _as_numbers(column.labels)
         if table is not None and (kind == "number" or np.isin(table, (0, 1)).all()):

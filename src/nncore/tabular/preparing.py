@@ -56,7 +56,7 @@ class Preparer:
         given = self._in_order(table, taker)
         called = range(len(given)) if self.names is None else self.names
         right = [
-            frames.converted(column, encoder.expects, f"column {name!r} of X", getattr(encoder, "labels", ()))
+            frames.converted(column, encoder.expects, f"column {name!r} of X", getattr(encoder, "mixed", True))
             for column, encoder, name in zip(given, self.encoders, called, strict=True)
         ]
         out = np.empty((table.n_rows, self.width), dtype)

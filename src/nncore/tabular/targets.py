@@ -31,7 +31,8 @@ def _array(y: Any) -> Array:
     if isinstance(y, list | tuple):
         array = np.asarray(y, dtype=object if any(map(_is_text, y)) else None)
         return array
-    return np.asarray(y)
+    array = np.asarray(y)
+    return array.astype(object) if array.dtype.kind == "T" else array  # NumPy's strings of any length
 
 
 def _is_text(value: Any) -> bool:
