@@ -18,8 +18,8 @@ LEFTOVERS = re.compile(
     r"|\.(so|pyc|pyd|o|a|whl|gcda|gcno)$"
 )
 NEEDED = (  # to build, to test and to distribute
-    "CMakeLists.txt", "LICENSE", "LICENSE-bundled.txt", "PKG-INFO", "README.md",
-    "csrc/kernels.inc", "csrc/kernels/product.c", "pyproject.toml", "src/nncore/_core.pyx", "src/nncore/_engine.pxi",
+    "CMakeLists.txt", "LICENSE", "LICENSE-bundled.txt", "PKG-INFO", "README.md", "csrc/kernels.inc",
+    "csrc/kernels/product.c", "pyproject.toml", "src/nncore/_core.pyx", "src/nncore/_engine.pxi",
     "src/nncore/datasets/digits.npz", "src/nncore/py.typed",
     "tests/conftest.py", "tests/test_core.py",
 )  # fmt: skip
