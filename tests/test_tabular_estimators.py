@@ -172,6 +172,21 @@ def test_a_few_rows_of_a_mixed_column_are_read_as_in_training(tmp_path):
         nn.TabularRegressor(members=1, epochs=1).fit({"s": ["x", "y"] * 9}, range(18)).predict({"s": [1]})
 
 
+def test_rows_of_a_file_whose_codes_are_numbers_in_part():
+    """Read alone, rows with "1" or "True" in a column of text are numbers and bools."""
+    codes = ["1", "2.5", "A", "30", "True", "", "01"] * 20
+    X = {"code": codes}
+    model = nn.TabularRegressor(members=1, epochs=5).fit(X, np.arange(140.0) % 7)
+    whole = model.predict(X)[:7]
+    for index, alone in enumerate([[1], [2.5], ["A"], np.array([30.0]), [True], [np.nan], ["01"]]):
+        np.testing.assert_allclose(model.predict({"code": alone}), whole[index], rtol=1e-5)
+    np.testing.assert_allclose(model.predict({"code": np.array([1, 30])}), whole[[0, 3]], rtol=1e-5)
+    np.testing.assert_allclose(model.predict({"code": np.array([True])}), whole[4], rtol=1e-5)
+    assert len(set(whole.tolist())) == 7
+    unknown = model.predict({"code": ["elsewhere", "77"]})
+    np.testing.assert_allclose(model.predict({"code": [77]}), unknown[1], rtol=1e-5)
+
+
 def test_unseen_categories_are_the_mean_of_those_seen(backend):
     rng = np.random.default_rng(SEED)
     shop = rng.integers(0, 30, 300)

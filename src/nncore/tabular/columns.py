@@ -194,7 +194,7 @@ class Category:
     ) -> None:
         self.labels, self.missing, self.pooled, self.one_hot = list(labels), bool(missing), bool(pooled), bool(one_hot)
         # in training, whose rare labels are not kept; files of before do not say
-        self.mixed = not all(isinstance(label, str) for label in labels) if mixed is None else bool(mixed)
+        self.mixed = any(map(frames.is_odd, labels)) if mixed is None else bool(mixed)
         self.codes = {label: code for code, label in enumerate(self.labels, 1)}
         n_codes = 1 + len(self.labels) + self.missing
         self.first = 0 if self.pooled else 1
@@ -216,9 +216,15 @@ class Category:
     def code_of(self, column: frames.Column) -> Array:
         """Return each row's code, 0 to cardinality - 1."""
         missing = len(self.labels) + 1 if self.missing else 0
-        table = np.array([*(self.codes.get(label, 0) for label in column.labels), missing], np.intp)
+        table = np.array([*map(self._code, column.labels), missing], np.intp)
         codes: Array = table[column.values if column.kind == "category" else np.full(len(column.values), -1)]
         return codes
+
+    def _code(self, label: Any) -> int:
+        code = self.codes.get(label)
+        if code is None and not isinstance(label, str):
+            code = self.codes.get(frames.text_of(label))
+        return code or 0
 
     def encoded(self, column: frames.Column) -> Array:
         """Return the one-hot columns, (n, width), or the codes, (n, 1)."""

@@ -28,7 +28,8 @@ class Column(NamedTuple):
     """One column of a table.
 
     `values` are float64, or for categories codes (intp) of `labels`; `declared` says that their dtype is categorical,
-    `mixed` that not all labels were strings. `given` are the objects of which numbers, booleans or moments were read.
+    `mixed` that some labels are no text, or read like numbers, so that a few rows may well be numbers alone. `given`
+    are the objects of which numbers, booleans or moments were read.
     """
 
     kind: str
@@ -348,8 +349,19 @@ def _categories(codes: Array, labels: list[Any], name: str) -> Column:
         return Column("empty", np.full(len(codes), np.nan))
     places: dict[Any, int] = {}
     renamed = np.array([places.setdefault(_label(label, name), len(places)) for label in labels], np.intp)
-    mixed = not all(isinstance(label, str | bytes) for label in labels)
-    return Column("category", np.where(codes < 0, -1, renamed[codes]), tuple(places), mixed=mixed)
+    return Column("category", np.where(codes < 0, -1, renamed[codes]), tuple(places), mixed=any(map(is_odd, labels)))
+
+
+def is_odd(label: Any) -> bool:
+    """Say whether a label is no text, or a text that other tables may hold as a number or a bool."""
+    if not isinstance(label, str):
+        return not isinstance(label, bytes)
+    return label in ("True", "False") or (label[:1] in "+-.0123456789" and numbers_of((label,)) is not None)
+
+
+def text_of(label: Any) -> str:
+    """Return a number or bool as files of text have it: 3.0 is "3"."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def _label(value: Any, name: str) -> Any:
@@ -383,7 +395,7 @@ def converted(column: Column, kind: str, name: str, mixed: bool = True) -> Colum
     name : str
         What to call it in messages.
     mixed : bool
-        Whether categories may be other than strings, so that a few rows of them may well be numbers alone.
+        As `Column.mixed`, of the categories in `fit`.
 
     Raises
     ------
@@ -399,7 +411,9 @@ def converted(column: Column, kind: str, name: str, mixed: bool = True) -> Colum
     if kind == "boolean" and column.kind == "number" and np.isin(there, (0, 1)).all():
         return Column("boolean", values)
     if kind == "category" and mixed and (column.given is not None or column.kind in ("number", "boolean")):
-        return _factorised(values.astype(object) if column.given is None else column.given, np.isnan(values), name)
+        missing = np.isnan(values)
+        plain = (values == 1 if column.kind == "boolean" else values).astype(object)
+        return _factorised(plain if column.given is None else column.given, missing, name)
     if column.kind == "category" and kind in ("number", "boolean"):
         table = _as_numbers(column.labels)
         if table is not None and (kind == "number" or np.isin(table, (0, 1)).all()):
