@@ -327,8 +327,6 @@ def test_second_order(backend):
     assert pair[1].history.history["loss"][2] < pair[1].history.history["loss"][0]
     with pytest.raises(ValueError, match="loss is 'own'; LevenbergMarquardt takes 'mse'"):
         pair[0].fit(X, NUMBERS, squared, nn.LevenbergMarquardt(), batch_size=None)
-    with pytest.raises(ValueError, match="sample_weight or class_weight is given; LevenbergMarquardt"):
-        pair[0].fit(X, NUMBERS, "mse", nn.LevenbergMarquardt(), batch_size=None, sample_weight=WEIGHTS)
 
 
 @pytest.mark.skipif(not HAS_CORE, reason="needs the core")

@@ -217,6 +217,7 @@ def test_sample_weight_refusals(backend, given, error, message):
         (np.array([1.0, 2.0, 3.0]), TypeError, "class_weight is array"),
         ({"a": 1}, TypeError, "class_weight has the key 'a', of type str; expected a class"),
         ({-1: 1}, ValueError, "class_weight has the class -1; expected some of 0, 1, 2"),
+        ({3: 1}, ValueError, "class_weight has the class 3; expected some of 0, 1, 2"),
         ({0: -1.0}, ValueError, r"class_weight\[0\] is -1.0; expected a finite number of at least 0"),
         ({0: math.nan}, ValueError, r"class_weight\[0\] is nan"),
         ({0: 0, 1: 0, 2: 0}, ValueError, "the weights of all 48 rows.* are 0; expected at least one above 0"),
@@ -227,6 +228,19 @@ def test_class_weight_refusals(backend, given, error, message):
     for call in (net.fit, net.loss_and_gradients):
         with pytest.raises(error, match=message):
             call(X, LABELS, class_weight=given)
+    with pytest.raises(error, match=message):
+        net.train_step(X, LABELS, "sgd", class_weight=given)
+
+
+def test_a_class_of_the_network_of_which_there_are_no_rows_may_have_a_weight(backend):
+    """In some batches of data, or chunks, a class may be missing."""
+    net, twin = network(backend, "softmax", LABELS), network(backend, "softmax", LABELS)
+    rows = LABELS < 2
+    net.train_step(X[rows], LABELS[rows], "sgd", class_weight={1: 2.0, 2: 9.0})
+    twin.train_step(X[rows], LABELS[rows], "sgd", class_weight={1: 2.0})
+    np.testing.assert_array_equal(flat(net), flat(twin))
+    with pytest.raises(ValueError, match="class_weight has the class 3; expected some of 0, 1, 2"):
+        net.fit([(X, LABELS)], class_weight={3: 1.0})
 
 
 @pytest.mark.parametrize(("loss", "output", "y"), [LOSSES[0], LOSSES[-1], ("bce", "sigmoid", BINARY * 0.5)])

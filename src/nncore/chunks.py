@@ -270,6 +270,6 @@ def source(network: Sequential, engine: Any, X: Any, loss: Loss, class_weight: A
         activation = network.layers[-1].activation
         y = targets.prepare(y, len(X), network.n_out, activation, loss, network.dtype, "y" + of)
         samples = weights.samples(sample_weight, len(X), "sample_weight" + of, none_counts=True)
-        return X, y, weights.product(samples, class_weight, y, loss), samples
+        return X, y, weights.product(samples, class_weight, y, loss, network.n_out), samples
 
     return Chunks(engine, X, prepared, settings)

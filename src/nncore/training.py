@@ -127,7 +127,7 @@ def fit(
     for callback in called:
         callback._check(names, chunks)
     if not chunks:
-        row_weights = weights.for_engine(given_weights, class_weight, y, loss, "rows to train on")
+        row_weights = weights.for_engine(given_weights, class_weight, y, loss, "rows to train on", network.n_out)
         _warn_of_single_class(y, loss)
         batch_size = len(X) if batch_size is None else min(batch_size, len(X))
         optimizer.check_run(names, loss.name, batch_size, len(X))
@@ -259,7 +259,8 @@ def train_step(
     X = sparse.inputs(network.layers, X, "X", network.dtype)
     y = _targets(network, y, len(X), loss)
     optimizer.check_run(None, loss.name, len(X), len(X))
-    row_weights = weights.for_engine(weights.samples(sample_weight, len(X)), class_weight, y, loss, "rows")
+    samples = weights.samples(sample_weight, len(X))
+    row_weights = weights.for_engine(samples, class_weight, y, loss, "rows", network.n_out)
     engine = optimizer._engine_for(network)
     fresh = optimizer._owner is None
     slots = _claim(optimizer, network)
@@ -322,7 +323,8 @@ def loss_and_gradients(
     loss = trainable_loss(network, loss)
     X = sparse.inputs(network.layers, X, "X", network.dtype)
     y = _targets(network, y, len(X), loss)
-    row_weights = weights.for_engine(weights.samples(sample_weight, len(X)), class_weight, y, loss, "rows")
+    samples = weights.samples(sample_weight, len(X))
+    row_weights = weights.for_engine(samples, class_weight, y, loss, "rows", network.n_out)
     try:
         value, gradients = network._engine.loss_and_gradients(X, y, loss, row_weights)
     except NonFiniteLoss as error:  # of a loss of the user's

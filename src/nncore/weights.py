@@ -59,7 +59,9 @@ def samples(sample_weight: Any, n_rows: int, name: str = "sample_weight", *, non
 _MOST_CLASSES = 2**24  # larger numbers are none of classes, and there is a weight for each up to the largest
 
 
-def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: Loss, what: str) -> Array | None:
+def for_engine(
+    sample_weight: Array | None, class_weight: Any, y: Array, loss: Loss, what: str, n_out: int | None = None
+) -> Array | None:
     """Return the product of the two kinds of weights as the engines take it; None where there are none.
 
     Parameters
@@ -74,6 +76,8 @@ def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: L
         The loss, which says what a class is.
     what : str
         Which rows they are, for messages.
+    n_out : int, optional
+        The network's outputs; see `by_class`.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: L
     """
     weights = sample_weight
     if class_weight is not None:
-        classes = by_class(class_weight, y, loss)
+        classes = by_class(class_weight, y, loss, n_out)
         weights = classes if weights is None else np.ldexp(weights, -math.frexp(weights.max())[1]) * classes
     if weights is None:
         return None
@@ -92,12 +96,14 @@ def for_engine(sample_weight: Array | None, class_weight: Any, y: Array, loss: L
     return np.ldexp(weights, -math.frexp(largest)[1])
 
 
-def product(sample_weight: Array | None, class_weight: Any, y: Array, loss: Loss) -> Array | None:
+def product(
+    sample_weight: Array | None, class_weight: Any, y: Array, loss: Loss, n_out: int | None = None
+) -> Array | None:
     """Return the product of the two kinds of weights as it is, for rows that are some of many; None for neither.
 
     Parameters
     ----------
-    sample_weight, class_weight, y, loss
+    sample_weight, class_weight, y, loss, n_out
         As for `for_engine`.
 
     Raises
@@ -108,7 +114,7 @@ def product(sample_weight: Array | None, class_weight: Any, y: Array, loss: Loss
     if class_weight is None:
         weights = sample_weight
     else:
-        classes = by_class(class_weight, y, loss)
+        classes = by_class(class_weight, y, loss, n_out)
         with np.errstate(over="ignore"):
             weights = classes if sample_weight is None else sample_weight * classes
     if weights is not None:
@@ -128,7 +134,7 @@ def checksum(weights: Array | None) -> int | None:
     return zlib.crc32(np.ascontiguousarray(weights, "<f8").data.cast("B"))
 
 
-def by_class(class_weight: Any, y: Array, loss: Loss) -> Array:
+def by_class(class_weight: Any, y: Array, loss: Loss, n_out: int | None = None) -> Array:
     """Return the weight of each row's class.
 
     Parameters
@@ -140,6 +146,8 @@ def by_class(class_weight: Any, y: Array, loss: Loss) -> Array:
         Targets: classes, one-hot rows, or one column of 0 and 1, for hinge of -1 and 1.
     loss : Loss
         The loss.
+    n_out : int, optional
+        The network's outputs, which with cross_entropy are the classes that there are; None takes any class.
 
     Raises
     ------
@@ -161,15 +169,18 @@ def by_class(class_weight: Any, y: Array, loss: Loss) -> Array:
         table[counts > 0] = len(rows) / (np.count_nonzero(counts) * counts[counts > 0])
         return table[rows]
     n_classes = len(set(names.values())) if names else int(rows.max()) + 1
+    any_class = y.ndim == 1 and not names
     if y.ndim == 2 and y.shape[1] > 1:
         n_classes = y.shape[1]
+    elif any_class and loss.name == "cross_entropy" and n_out is not None:
+        n_classes, any_class = n_out, False
     table = np.ones(max(n_classes, int(rows.max()) + 1))
     for key, value in class_weight.items():
         if isinstance(key, bool) or not isinstance(key, int | np.integer):
             raise TypeError(f"class_weight has the key {key!r}, of type {type(key).__name__}; expected a class")
         index = names.get(int(key), -1) if names else int(key)
         weight = checks.finite_float(value, f"class_weight[{key}]", low=0.0)
-        if not names and y.ndim == 1 and index >= len(table):
+        if any_class and index >= len(table):
             continue  # a class of which there are no rows
         if not 0 <= index < len(table):
             known = sorted(names) if names else list(range(len(table)))
