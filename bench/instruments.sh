@@ -30,6 +30,8 @@ watched() {
     setarch "$(uname -m)" -R env LD_PRELOAD="$preload" "$python" -m pytest -q -p no:cacheprovider "$@"
 }
 
+too_large="--deselect tests/test_sparse.py::test_twenty_thousand_columns_take_little_memory" # of the instruments it is
+
 case $name in
 strict-*)
     build "$name"
@@ -52,7 +54,9 @@ asan | asan-avx2)
     [ $# -gt 0 ] || set -- tests/test_kernels_*.py tests/test_core.py tests/test_training*.py tests/test_fitting.py \
         tests/test_network.py tests/test_adaptive.py tests/test_clipping.py tests/test_regularization.py \
         tests/test_columns.py tests/test_noise.py tests/test_losses_own.py tests/test_io.py tests/test_checkpoints*.py \
-        tests/test_tuner.py tests/test_weights*.py tests/test_fuzz.py
+        tests/test_tuner.py tests/test_weights*.py tests/test_fuzz.py tests/test_penalty.py tests/test_sparse*.py \
+        tests/test_sklearn_own.py tests/test_sklearn_perceptron.py tests/test_sklearn_results.py \
+        tests/test_sklearn_threads.py tests/test_signals.py $too_large
     watched "$(runtime libasan.so)" "$@"
     ;;
 tsan)
@@ -60,7 +64,8 @@ tsan)
     export TSAN_OPTIONS=halt_on_error=1:exitcode=66:log_path=build/tsan/report
     [ $# -gt 0 ] || set -- tests/test_core.py tests/test_training*.py tests/test_fitting.py tests/test_clipping.py \
         tests/test_regularization.py tests/test_columns.py tests/test_losses_own.py tests/test_tuner.py \
-        tests/test_weights*.py
+        tests/test_weights*.py tests/test_penalty.py tests/test_sparse*.py tests/test_sklearn_results.py \
+        tests/test_sklearn_threads.py $too_large
     watched "$(runtime libtsan.so)" "$@"
     ;;
 valgrind)

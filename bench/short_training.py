@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from typing import Any
 
 import numpy as np
 
 import nncore as nn
+
+
+class Matrix:
+    """A sparse matrix as nncore takes it, without SciPy."""
+
+    format = "csr"
+
+    def __init__(self, dense: np.ndarray[Any, Any]) -> None:
+        rows, self.indices = np.nonzero(dense)
+        self.data, self.shape = dense[rows, self.indices], dense.shape
+        self.indptr = np.searchsorted(rows, np.arange(len(dense) + 1))
 
 
 def main() -> None:
@@ -23,6 +35,13 @@ def main() -> None:
         wide.fit(X, X[:, :2], epochs=2, batch_size=16, optimizer="sgd", sample_weight=1.0 + y)
         chunked = nn.MLP([5, 4, 1], dtype=dtype, backend="native")
         chunked.fit(np.tile(X, (20, 1)), np.tile(y, 20), epochs=1, batch_size=None, optimizer=nn.NAdam())
+        few = np.where(rng.random((900, 70)) < 0.05, 1.5, 0.0)
+        sparse = nn.MLP([70, 9, 3], output="softmax", dtype=dtype, backend="native")
+        for optimizer in (nn.RMSprop(), nn.Adam(), nn.SGD(clip_norm=0.1)):
+            sparse.fit(Matrix(few[:80]), np.arange(80) % 3, epochs=2, batch_size=24, optimizer=optimizer)
+        chunks = nn.MLP([70, 2, 1], dtype=dtype, backend="native")
+        chunks.fit(Matrix(few), few[:, :1], epochs=1, batch_size=None)
+        assert np.isfinite(sparse.predict(Matrix(few))).all() and np.isfinite(chunks.predict(Matrix(few))).all()
         with tempfile.TemporaryDirectory() as folder:
             net.save(f"{folder}/model.npz")
             assert np.array_equal(nn.load(f"{folder}/model.npz").predict(X), net.predict(X))
