@@ -155,7 +155,8 @@ static int run_team(nn_team *team, int n_threads, nn_task task, void *context, i
     return ran;
 }
 static int default_threads(void) { return omp_get_max_threads(); }
-static int cores(void) { return omp_get_num_procs(); }
+/* libomp keeps the number that it found first; but where the runtime binds threads, this one's own affinity says nothing. */
+static int cores(void) { return omp_get_proc_bind() == omp_proc_bind_false ? nn_system_cores() : omp_get_num_procs(); }
 const char *nn_openmp(void) {
 #if defined(__clang__)
     return "libomp";
