@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import warnings
 from typing import Any
 
@@ -12,8 +14,9 @@ pytest.importorskip("sklearn")
 sparse = pytest.importorskip("scipy.sparse")
 
 from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import Perceptron as Theirs
+from sklearn.utils.validation import check_is_fitted
 
 from nncore.sklearn import Perceptron
 
@@ -132,3 +135,27 @@ def test_more_rows_than_int32_counts_are_refused() -> None:
             many[:, None], many, many, np.zeros(1), intercept=0.0, penalty_alpha=0.0, l1_ratio=0.0, penalised=False,
             rate=1.0, fit_intercept=True, shuffle=True, seed=1, intercept_decay=1.0,
         )  # fmt: skip
+
+
+def test_asking_whether_it_is_fitted_stands_attributes_that_come() -> None:
+    """Another thread's partial_fit adds some meanwhile, so that none can be looked through one by one."""
+    net = Perceptron()
+    with pytest.raises(NotFittedError):
+        check_is_fitted(net)
+    net.fit([[0.0], [1.0]], [0, 1])
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            vars(net)["passing"] = vars(net).pop("passing", 0) + 1
+
+    interval, thread = sys.getswitchinterval(), threading.Thread(target=come_and_go)
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(20_000):
+            check_is_fitted(net)
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+        thread.join()

@@ -465,6 +465,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Leave out what says that a fit is under way."""
         return state_without(super().__getstate__())
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether there are weights; looking through all attributes is no use beside a fit that adds some."""
+        return "coef_" in self.__dict__
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
