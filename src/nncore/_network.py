@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from threading import RLock
+from _thread import RLock  # threading takes more than a millisecond to import
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 

@@ -8,9 +8,9 @@ state along and belongs to nobody.
 from __future__ import annotations
 
 import weakref
+from _thread import allocate_lock as Lock  # as in _network.py
 from collections.abc import Callable, Mapping
 from math import isfinite
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

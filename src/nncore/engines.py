@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nncore import checks, quotas
-from nncore.numpy_backend import NumpyEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,7 +104,11 @@ def choose(backend: str | None) -> str:
 
 def make(layers: Sequence[LayerSpec], dtype: np.dtype[Any], backend: str) -> Engine:
     """Return a new engine, with weights of zero, of a backend that `choose` gave."""
-    return (core().NativeEngine if backend == "native" else NumpyEngine)(list(layers), dtype.name)
+    if backend == "native":
+        return core().NativeEngine(list(layers), dtype.name)
+    from nncore.numpy_backend import NumpyEngine  # many programs go without
+
+    return NumpyEngine(list(layers), dtype.name)
 
 
 def set_num_threads(n: int) -> None:

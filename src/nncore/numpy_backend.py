@@ -11,19 +11,20 @@ pass through it, a number that is not finite, is reported from here.
 
 from __future__ import annotations
 
+from _thread import allocate_lock as Lock  # as in _network.py
 from math import isfinite, prod, sqrt
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nncore import checks, losses, numpy_layers, streams
-from nncore.errors import NonFiniteData, NonFiniteLoss, NotReadyShape, NotReadyType
+from nncore.errors import NonFiniteLoss, NotReadyShape, NotReadyType
 from nncore.heads import head_for
 from nncore.numpy_layers import Rows
 from nncore.numpy_parameters import NumpyParameters, all_finite
-from nncore.sparse import CSR
+from nncore.sparse import CSR, require_finite
 from nncore.specs import LayerSpec
+from nncore.weights import counted, row_factors, weighted_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -420,45 +421,3 @@ def _mean(row_losses: Array, weights: Array | None) -> float:
     if weights is None:
         return float(np.add.reduce(row_losses, dtype=np.float64)) / len(row_losses)
     return weighted_mean(row_losses, weights)
-
-
-def weighted_mean(row_losses: Array, weights: Array) -> float:
-    """Return sum(w loss) / sum(w)."""
-    return float(np.add.reduce(counted(row_losses, weights))) / float(np.add.reduce(weights))
-
-
-def counted(row_losses: Array, weights: Array | None) -> Array:
-    """Return the losses times their weights; a row that does not count adds nothing, even if its loss is infinite."""
-    if weights is None:
-        return row_losses
-    return np.multiply(row_losses, weights, where=weights > 0, out=np.zeros(len(weights)))
-
-
-def row_factors(weights: Array) -> Array:
-    """Return what turns the gradient of a batch's mean loss, row by row, into that of its weighted mean."""
-    total = np.add.reduce(weights)
-    factors: Array = weights * (len(weights) / total) if total > 0 else np.zeros_like(weights)
-    return factors
-
-
-def require_finite(argument: str, batch: Inputs, rows: slice | Array = slice(None)) -> None:
-    """Raise `NonFiniteData` for the first row of `batch` with a number that is not finite.
-
-    `rows` are the batch's rows in the array that the user gave.
-    """
-    if batch.dtype.kind == "i":
-        return
-    if isinstance(batch, CSR):
-        found = batch.first_not_finite()
-        if found is not None:
-            raise NonFiniteData(argument, int(found + (rows.start or 0) if isinstance(rows, slice) else rows[found]))
-        return
-    flat = batch.reshape(-1)
-    # One quick pass: the sum of squares is finite, or something is not (or has only overflowed).
-    if isfinite(flat.dot(flat)):
-        return
-    wrong = ~np.isfinite(batch).all(axis=1)
-    if wrong.any():
-        first = int(wrong.argmax())
-        row = first + (rows.start or 0) if isinstance(rows, slice) else rows[first]
-        raise NonFiniteData(argument, int(row))

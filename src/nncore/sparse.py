@@ -10,11 +10,13 @@ The products with dense matrices are those of the NumPy backend; the core has it
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nncore import checks
+from nncore.errors import NonFiniteData
 
 if TYPE_CHECKING:
     from nncore.layers import Layer
@@ -255,3 +257,26 @@ def joined(a: Inputs, b: Inputs) -> Inputs:
     parts = [(x.columns[x.starts[0] : x.starts[-1]], x.stored()) for x in (a, b)]
     columns, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return CSR(starts, columns.astype(wide, copy=False), values, a.n_columns)
+
+
+def require_finite(argument: str, batch: Inputs, rows: slice | Array = slice(None)) -> None:
+    """Raise `NonFiniteData` for the first row of `batch` with a number that is not finite.
+
+    `rows` are the batch's rows in the array that the user gave.
+    """
+    if batch.dtype.kind == "i":
+        return
+    if isinstance(batch, CSR):
+        found = batch.first_not_finite()
+        if found is not None:
+            raise NonFiniteData(argument, int(found + (rows.start or 0) if isinstance(rows, slice) else rows[found]))
+        return
+    flat = batch.reshape(-1)
+    # One quick pass: the sum of squares is finite, or something is not (or has only overflowed).
+    if isfinite(flat.dot(flat)):
+        return
+    wrong = ~np.isfinite(batch).all(axis=1)
+    if wrong.any():
+        first = int(wrong.argmax())
+        row = first + (rows.start or 0) if isinstance(rows, slice) else rows[first]
+        raise NonFiniteData(argument, int(row))

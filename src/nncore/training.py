@@ -20,7 +20,6 @@ from nncore.fitting import Run, undo
 from nncore.history import History
 from nncore.layers import Dense
 from nncore.metrics import value_of
-from nncore.numpy_backend import require_finite, weighted_mean
 from nncore.sources import Arrays, given_as_chunks
 
 if TYPE_CHECKING:
@@ -432,9 +431,9 @@ def _diverged(
 
 def _require_finite_rows(X: Inputs, y: Array, rows: slice | Array = slice(None), prefix: str = "") -> None:
     with np.errstate(all="ignore"):
-        require_finite(prefix + "X", X, rows)
+        sparse.require_finite(prefix + "X", X, rows)
         if y.ndim == 2 or y.dtype.kind == "i":  # another shape is for a loss of the user's, and was looked through
-            require_finite(prefix + "y", y, rows)
+            sparse.require_finite(prefix + "y", y, rows)
 
 
 def _warn_of_single_class(y: Array, loss: Loss) -> None:
@@ -490,7 +489,7 @@ def _scores(
         if row_weights is not None:
             loss.require_rows(value)
         row_losses[:] = value
-    mean = _mean(row_losses) if row_weights is None else weighted_mean(row_losses, row_weights)
+    mean = _mean(row_losses) if row_weights is None else weights.weighted_mean(row_losses, row_weights)
     values = {name: value_of(metric, predictions, y, row_weights) for name, metric in measures.items()}
     return {"loss": mean, **values}
 

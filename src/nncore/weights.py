@@ -203,3 +203,22 @@ def _classes(y: Array, loss: Loss) -> tuple[Array, dict[int, int]]:
         f"class_weight is given, and y of shape {y.shape} holds no classes for loss '{loss.name}'; expected labels, "
         "one-hot rows, or one column of 0 and 1 with 'bce' or 'hinge'"
     )
+
+
+def weighted_mean(row_losses: Array, weights: Array) -> float:
+    """Return sum(w loss) / sum(w)."""
+    return float(np.add.reduce(counted(row_losses, weights))) / float(np.add.reduce(weights))
+
+
+def counted(row_losses: Array, weights: Array | None) -> Array:
+    """Return the losses times their weights; a row that does not count adds nothing, even if its loss is infinite."""
+    if weights is None:
+        return row_losses
+    return np.multiply(row_losses, weights, where=weights > 0, out=np.zeros(len(weights)))
+
+
+def row_factors(weights: Array) -> Array:
+    """Return what turns the gradient of a batch's mean loss, row by row, into that of its weighted mean."""
+    total = np.add.reduce(weights)
+    factors: Array = weights * (len(weights) / total) if total > 0 else np.zeros_like(weights)
+    return factors
