@@ -89,9 +89,10 @@ def test_the_backends_agree(rng, dtype, activation):
 def test_backends_that_disagree_are_told(rng, monkeypatch):
     """With a second NumPy engine in the core's place, and one weight of it changed."""
     from nncore import engines
+    from nncore.numpy_backend import NumpyEngine
 
     class Core:
-        class NativeEngine(engines.NumpyEngine):
+        class NativeEngine(NumpyEngine):
             def set_weights(self, arrays):
                 super().set_weights([*arrays[:-1], arrays[-1] + self.error])
 
