@@ -27,7 +27,7 @@ void NN_FN(activate)(int activation, double alpha_, int64_t rows, int64_t n, int
 
 /* W rows turn into a vector for each column, so that no lane is idle; the rounding is that of activate. */
 void NN_FN(activate_few)(int activation, double alpha, int64_t rows, int64_t columns, real *z) {
-    for (; rows > 0; rows -= W, z += W * NR) {
+    for (; FEW > 0 && rows > 0; rows -= W, z += W * NR) { /* nobody calls it where FEW is 0 */
         const int64_t here = rows < W ? rows : W;
         vec c[FEW ? FEW : 1];
         columns_of_rows(FEW, z, here, c);

@@ -113,9 +113,9 @@ void NN_FN(outer)(const nn_outer *o, int64_t panel, int64_t k0, int64_t k1, void
     const int64_t most = nv == 2 ? MOST_ROWS_TWO : MOST_ROWS_ONE, rows = o->r1 - o->r0;
     const real *d = (const real *)o->d + (panel * o->d_rows + o->r0) * NR;
     real *dst = dst_;
-    const int64_t weights_end = k1 < o->k ? k1 : o->k, columns = o->n - panel * NR;
-    if (FEW > 0 && columns <= FEW && k0 % W == 0) {
-        if (weights_end > k0) few_columns(columns, o, d, k0, weights_end, dst);
+    const int64_t weights_end = k1 < o->k ? k1 : o->k;
+    if (FEW > 0 && o->n - panel * NR <= FEW && k0 % W == 0) {
+        if (weights_end > k0) few_columns(o->n - panel * NR, o, d, k0, weights_end, dst);
         if (k1 > o->k) column_sums(d, rows, nv, dst + (o->k - k0) * W);
         return;
     }
