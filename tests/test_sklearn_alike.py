@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -16,7 +14,7 @@ sparse = pytest.importorskip("scipy.sparse")
 from sklearn.base import is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
+from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.ensemble import BaggingRegressor, StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Perceptron as TheirPerceptron
@@ -25,20 +23,15 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
-from sklearn.preprocessing import StandardScaler, scale
+from sklearn.preprocessing import StandardScaler
+from sklearn_data import DIABETES, IRIS
 
 from nncore.sklearn import MLPClassifier, MLPRegressor, Perceptron
 
-IRIS = scale(load_iris().data), load_iris().target
-DIABETES = scale(load_diabetes().data), load_diabetes().target / 100
 LABELS = make_multilabel_classification(n_samples=60, random_state=0)
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def assert_same(ours: Any, theirs: Any) -> None:

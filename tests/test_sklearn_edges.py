@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,24 +10,13 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Perceptron as TheirPerceptron
 from sklearn.neural_network import MLPClassifier as Theirs
-from sklearn.preprocessing import scale
+from sklearn_data import CANCER, DIABETES, IRIS
 
 from nncore.sklearn import MLPClassifier, MLPRegressor, Perceptron
 
-IRIS = scale(load_iris().data), load_iris().target
-CANCER = scale(load_breast_cancer().data), load_breast_cancer().target
-DIABETES = scale(load_diabetes().data), load_diabetes().target / 100
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def classifier(**options: Any) -> Any:

@@ -12,18 +12,15 @@ import pytest
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_multilabel_classification
+from sklearn.datasets import make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import scale
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn_data import CANCER, DIABETES, IRIS
 
 import nncore as nn
 from nncore.sklearn import MLPClassifier, MLPRegressor
 
-IRIS = scale(load_iris().data), load_iris().target
-CANCER = scale(load_breast_cancer().data), load_breast_cancer().target
-DIABETES = scale(load_diabetes().data), load_diabetes().target / 100
 LABELS = make_multilabel_classification(n_samples=90, random_state=0)
 
 

@@ -6,8 +6,6 @@ import copy
 import pickle
 import sys
 import threading
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from sklearn.exceptions import ConvergenceWarning
 from test_neighbours import run
 
 import nncore as nn
@@ -28,11 +25,7 @@ Y = RNG.integers(0, 3, 300)
 NEW = RNG.standard_normal((50, 6))
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def classifier(**options: Any) -> Any:

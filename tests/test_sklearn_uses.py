@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,30 +15,21 @@ pytest.importorskip("sklearn")
 import joblib
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, scale
+from sklearn.preprocessing import StandardScaler
+from sklearn_data import CANCER, DIABETES, IRIS
 
 import nncore as nn
 from nncore.sklearn import MLPClassifier, MLPRegressor, Perceptron
 
-IRIS = scale(load_iris().data), load_iris().target
-CANCER = scale(load_breast_cancer().data), load_breast_cancer().target
-DIABETES = scale(load_diabetes().data), load_diabetes().target / 100
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def classifier(**options: Any) -> Any:
