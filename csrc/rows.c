@@ -6,8 +6,6 @@
 #include "sparse.h"
 #include "step.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
 enum { BLOCK = 168 }; /* rows that go through the layers together */
 
 /* First layer with an output of row r that is not finite; -1 for none */

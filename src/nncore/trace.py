@@ -61,8 +61,6 @@ class Trace:
         Of the shapes of `W` and `b`; what ``net.loss_and_gradients`` returns.
     new_W, new_b : list of ndarray
         The weights that ``net.train_step`` would leave.
-    norms : list of bool
-        Which layers are normalisations.
     activations : list of str
         Names of the layers' activations.
     loss_name : str
@@ -89,12 +87,16 @@ class Trace:
     dL_db: list[Array]
     new_W: list[Array]
     new_b: list[Array]
-    norms: list[bool]
     activations: list[str]
     loss_name: str
     optimizer: str
     rule: str
     limit: int = 8
+
+    @property
+    def norms(self) -> list[bool]:
+        """Which layers are normalisations."""
+        return [xhat is not None for xhat in self.xhat]
 
     def __str__(self) -> str:
         """Return the table: forward, loss, backward from the last layer to the first, update."""
@@ -175,7 +177,6 @@ def trace(
         x=rows, y=prepared, W=weights[::2], b=weights[1::2], z=z, a=a,
         xhat=[None if norm is None else norm.xhat for norm in norms], loss=value, dL_da=dL_da, dL_dz=dL_dz,
         dL_dW=list(gradients[::2]), dL_db=list(gradients[1::2]), new_W=new[::2], new_b=new[1::2],
-        norms=[norm is not None for norm in norms],
         activations=[repr(layer.activation) for layer in network.layers], loss_name=name,
         optimizer=_call(chosen), rule=_rule(chosen, network), limit=limit,
     )  # fmt: skip

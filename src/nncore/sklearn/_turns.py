@@ -28,19 +28,22 @@ class Fit:
     ----------
     thread : int
         Whose it is.
+    anew : bool
+        Whether it does not go on from the weights there are.
     ready : bool
         Whether other threads may predict.
     lost : bool
         Whether its thread is not there any more, in the child of a fork.
     """
 
-    __slots__ = ("__weakref__", "_estimator", "_model", "lost", "ready", "thread")
+    __slots__ = ("__weakref__", "_estimator", "_model", "anew", "lost", "ready", "thread")
 
-    def __init__(self, estimator: Any, ready: bool) -> None:
+    def __init__(self, estimator: Any, anew: bool) -> None:
         self._estimator = ref(estimator)
         self._model: Model | None = None
         self.thread = get_ident()
-        self.ready = ready
+        self.anew = anew
+        self.ready = not anew
         self.lost = False
         _fits.add(self)
 
@@ -61,7 +64,7 @@ class Fit:
             return
         for name in ("_model", "_optimizer"):
             estimator.__dict__.pop(name, None)
-        if estimator.__dict__.pop("_anew", False):
+        if self.anew:
             self.lost = True
         else:
             del estimator.__dict__["_fitting"]
@@ -77,7 +80,7 @@ def under_way(estimator: Any, anew: bool) -> Iterator[Fit]:
         If there is another one.
     """
     own = estimator.__dict__
-    mine = Fit(estimator, ready=not anew)
+    mine = Fit(estimator, anew)
     other = own.setdefault("_fitting", mine)
     if other is not mine:
         if not other.lost:
@@ -88,18 +91,16 @@ def under_way(estimator: Any, anew: bool) -> Iterator[Fit]:
         own["_fitting"] = mine
     try:
         if anew:
-            own["_anew"] = True
             own["_fits"] = own.get("_fits", 0) + 1
         yield mine
     finally:
         mine.release()
-        own.pop("_anew", None)
         own.pop("_fitting", None)
 
 
 def state_without(state: dict[str, Any]) -> dict[str, Any]:
     """Return what a pickle or a copy of an estimator takes along: no network of the core, and no fit under way."""
-    return {name: value for name, value in state.items() if name not in ("_model", "_fitting", "_anew", "_fits")}
+    return {name: value for name, value in state.items() if name not in ("_model", "_fitting", "_fits")}
 
 
 def consistent(estimator: Any, outputs: Callable[[], Any]) -> Any:

@@ -155,7 +155,8 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         hidden = self._hidden()
         check_own(self)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        with under_way(self, first or self.norm != self.__dict__.get("_norm")) as turn:
+        anew = first or self.norm != self.__dict__.get("_norm")
+        with under_way(self, anew) as turn:
             X, y = self._validate(X, y, incremental, reset=first)
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
@@ -167,7 +168,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             self._random_state = check_random_state(self.random_state)
             if first:
                 self._initialize(sizes, X.dtype)
-            if first or self.norm != self.__dict__.get("_norm"):
+            if anew:
                 self._initialize_norm(hidden)
             try:
                 if self.solver == "lbfgs":
