@@ -266,17 +266,15 @@ def require_finite(argument: str, batch: Inputs, rows: slice | Array = slice(Non
     """
     if batch.dtype.kind == "i":
         return
-    if isinstance(batch, CSR):
-        found = batch.first_not_finite()
-        if found is not None:
-            raise NonFiniteData(argument, int(found + (rows.start or 0) if isinstance(rows, slice) else rows[found]))
-        return
+    first = batch.first_not_finite() if isinstance(batch, CSR) else _first_not_finite(batch)
+    if first is not None:
+        raise NonFiniteData(argument, int(first + (rows.start or 0) if isinstance(rows, slice) else rows[first]))
+
+
+def _first_not_finite(batch: Array) -> int | None:
     flat = batch.reshape(-1)
     # One quick pass: the sum of squares is finite, or something is not (or has only overflowed).
     if isfinite(flat.dot(flat)):
-        return
+        return None
     wrong = ~np.isfinite(batch).all(axis=1)
-    if wrong.any():
-        first = int(wrong.argmax())
-        row = first + (rows.start or 0) if isinstance(rows, slice) else rows[first]
-        raise NonFiniteData(argument, int(row))
+    return int(wrong.argmax()) if wrong.any() else None
