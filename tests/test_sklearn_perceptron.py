@@ -159,3 +159,11 @@ def test_asking_whether_it_is_fitted_stands_attributes_that_come() -> None:
         sys.setswitchinterval(interval)
         done.set()
         thread.join()
+
+
+def test_a_fit_leaves_the_warning_filters_to_the_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise AssertionError("the filters of all threads are cleared")
+
+    monkeypatch.setattr(warnings, "resetwarnings", refuse)
+    assert len(Perceptron().partial_fit(*IRIS, classes=[0, 1, 2]).coef_) == 3
